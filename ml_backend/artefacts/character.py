@@ -1,0 +1,73 @@
+"""Character: one person as a rig needs them: neutral shape, albedo, light, camera and personal statistics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from ml_backend.artefacts.schema import load_npz, require, save_npz
+
+SCHEMA, VERSION = "parley.character", 1
+
+
+@dataclass(frozen=True)
+class Character:
+    """V vertices of the face model named `face_model`.
+
+    Attributes
+    ----------
+    face_model : () str, name of the FaceModel
+    neutral_shape : (V, 3) float32, metres, model space, at zero expression
+    identity : (I,) float32
+    low_albedo : (V, 3) float32 in [0, 1], display-encoded RGB, from the texture basis
+    detailed_albedo : () str, file name beside this file of the UV texture (PNG, RGB), "" where there is none
+    light : (9, 3) float32
+    size : (2,) int32, frame width and height, pixels
+    focal : () float64, pixels
+    crop : (3,) float32, x, y, side, pixels
+    pose_mean : (6,) float32 and pose_std : (6,) float32, radians and metres
+    blink_rate : () float32, blinks per second
+    blink_duration : () float32, seconds
+    """
+
+    face_model: np.ndarray
+    neutral_shape: np.ndarray
+    identity: np.ndarray
+    low_albedo: np.ndarray
+    detailed_albedo: np.ndarray
+    light: np.ndarray
+    size: np.ndarray
+    focal: np.ndarray
+    crop: np.ndarray
+    pose_mean: np.ndarray
+    pose_std: np.ndarray
+    blink_rate: np.ndarray
+    blink_duration: np.ndarray
+
+
+def save(character: Character, path: Path) -> None:
+    """Validate and write."""
+    validate(character, path)
+    save_npz(path, SCHEMA, VERSION, {field.name: getattr(character, field.name) for field in fields(character)})
+
+
+def load(path: Path) -> Character:
+    """Read and validate; raises `ArtefactError`."""
+    arrays = load_npz(path, SCHEMA, VERSION)
+    missing = [field.name for field in fields(Character) if field.name not in arrays]
+    require(not missing, path, f"the character lacks {', '.join(missing)}")
+    character = Character(**{field.name: arrays[field.name] for field in fields(Character)})
+    validate(character, path)
+    return character
+
+
+def validate(character: Character, path: Path | str = "character") -> None:
+    """Raise `ArtefactError` unless shapes hold."""
+    shape = character.neutral_shape.shape
+    require(len(shape) == 2 and shape[1] == 3, path, "neutral_shape is not (V, 3)")
+    require(character.low_albedo.shape == shape, path, "low_albedo and neutral_shape differ in shape")
+    require(character.light.shape == (9, 3), path, "light is not (9, 3)")
+    require(bool(np.isfinite(character.neutral_shape).all()), path, "neutral_shape holds values that are no numbers")
+    require(float(character.focal) > 0, path, "focal is not positive")

@@ -1,0 +1,66 @@
+"""Reading and writing of Parley's ``.npz`` artefacts: never pickled, always with a schema and a version, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from ml_backend.errors import ArtefactError, UserInputError
+
+
+def save_npz(path: Path, schema: str, version: int, arrays: dict[str, np.ndarray], *, compress: bool = True) -> None:
+    """Write `arrays` with `schema` and `version` to `path`, replacing it only when complete.
+
+    Raises
+    ------
+    UserInputError
+        If the folder can't be written or the disk is full.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=path.stem, suffix=".npz.part", dir=path.parent)
+    except OSError as error:
+        raise UserInputError(f"Can't write {path}: {error.strerror}. Choose another folder.") from error
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            write = np.savez_compressed if compress else np.savez
+            write(stream, schema=np.array(schema), version=np.array(version), **arrays)
+        os.replace(name, path)
+    except OSError as error:
+        raise UserInputError(f"Can't write {path}: {error.strerror}. Free some space or choose another folder.") from error
+    finally:
+        if os.path.exists(name):
+            os.unlink(name)
+
+
+def load_npz(path: Path, schema: str, version: int) -> dict[str, np.ndarray]:
+    """All arrays of the artefact at `path`.
+
+    Raises
+    ------
+    ArtefactError
+        If the file is missing, is no ``.npz``, needs pickle, or has another schema or version.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            arrays = {key: data[key] for key in data.files}
+    except FileNotFoundError as error:
+        raise ArtefactError(f"{path} does not exist; it should be a {schema} file.") from error
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise ArtefactError(f"{path} can't be read as a {schema} file ({error}); make it again.") from error
+    found, number = str(arrays.pop("schema", "none")), int(arrays.pop("version", -1))
+    if found != schema or number != version:
+        raise ArtefactError(f"{path} is {found} version {number}, needed is {schema} version {version}; make it again.")
+    return arrays
+
+
+def require(condition: bool, path: Path | str, problem: str) -> None:
+    """Raise `ArtefactError` naming `path` unless `condition` holds."""
+    if not condition:
+        raise ArtefactError(f"{path}: {problem}; make the file again.")
