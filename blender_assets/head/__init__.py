@@ -1,0 +1,1 @@
+"""The built-in Parley head: statistics of tracked faces, mesh, expressions and texture, each made by a command."""

@@ -1,0 +1,144 @@
+"""Blender as a child process: found, started, listened to, stopped. The job runs in the add-on's own code."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_backend.errors import DependencyError, StageError
+from ml_backend.progress import Progress, silent
+
+HOW_TO_GET = ('install it with: pip install "parley[blender]" (Python 3.11), or name a Blender of 4.2 or newer with '
+              "--blender or PARLEY_BLENDER")
+STOP_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Blender:
+    """How to start a Blender: the words before the job's path."""
+
+    command: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """For the report."""
+        return Path(self.command[0]).name if "-b" in self.command else "bpy module"
+
+
+def child_script() -> Path:
+    """The add-on's job runner, found without importing the add-on."""
+    found = importlib.util.find_spec("addon")
+    if found is None or not found.submodule_search_locations:
+        raise DependencyError("Parley's Blender add-on is not beside the backend; install Parley again.")
+    return Path(next(iter(found.submodule_search_locations))) / "bl" / "child.py"
+
+
+def find_blender(executable: str | None) -> Blender:
+    """The Blender named by `executable`, else by ``PARLEY_BLENDER``, else the ``bpy`` module of this Python, else on the PATH.
+
+    Raises
+    ------
+    DependencyError
+        If none is there; the message says how to get one.
+    """
+    named = executable or os.environ.get("PARLEY_BLENDER")
+    script = str(child_script())
+    if named:
+        path = shutil.which(named)
+        if path is None:
+            raise DependencyError(f"{named} is no Blender that can be started; {HOW_TO_GET}.")
+        return Blender((path, "-b", "--factory-startup", "--python-exit-code", "1", "--python", script, "--"))
+    if importlib.util.find_spec("bpy") is not None:
+        return Blender((sys.executable, script))
+    if path := shutil.which("blender"):
+        return Blender((path, "-b", "--factory-startup", "--python-exit-code", "1", "--python", script, "--"))
+    raise DependencyError(f"Blender is missing; {HOW_TO_GET}.")
+
+
+def run_job(blender: Blender, job: dict, job_path: Path, log: Path, *, progress: Progress = silent,
+            warn: Callable[[str], None] = lambda text: None) -> dict:
+    """Write `job` to `job_path`, run it, pass on its progress and warnings, return its result message.
+
+    Raises
+    ------
+    StageError
+        If Blender could not be started or the job failed; names the log file.
+    Cancelled
+        Whatever `progress` raises, after Blender was stopped.
+    """
+    job_path.parent.mkdir(parents=True, exist_ok=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    job_path.write_text(json.dumps(job, indent=1))
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    with open(log, "a", encoding="utf-8") as log_stream:
+        try:
+            child = subprocess.Popen([*blender.command, str(job_path)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                     stderr=log_stream, text=True, encoding="utf-8", errors="replace", env=environment,
+                                     start_new_session=True)
+        except OSError as error:
+            raise StageError(f"Blender can't be started ({error.strerror}); {HOW_TO_GET}.") from error
+        try:
+            result = _listen(child, log_stream, progress, warn)
+        except BaseException:
+            _stop(child)
+            raise
+    if "error" in result:
+        raise StageError(f"Blender stopped: {result['error']} (log: {log}).")
+    return result
+
+
+def _listen(child: subprocess.Popen, log_stream, progress: Progress, warn: Callable[[str], None]) -> dict:
+    lines: queue.Queue[str | None] = queue.Queue()
+    threading.Thread(target=_pump, args=(child.stdout, lines), daemon=True).start()
+    result: dict | None = None
+    while (line := lines.get()) is not None:
+        message = parse_line(line)
+        if message is None:
+            log_stream.write(line)
+        elif message["type"] == "progress":
+            progress(int(message["done"]), int(message["total"]))
+        elif message["type"] == "warning":
+            warn(str(message["text"]))
+        elif message["type"] == "error":
+            result = {"error": str(message["text"])}
+        elif message["type"] == "result":
+            result = message
+    code = child.wait()
+    if result is None:
+        return {"error": f"it ended with code {code} before the job was done"}
+    return result
+
+
+def _pump(stream, lines: queue.Queue) -> None:
+    for line in stream:
+        lines.put(line)
+    lines.put(None)
+
+
+def parse_line(line: str) -> dict | None:
+    """The protocol message on `line`, or None where Blender itself is talking."""
+    if not line.startswith("{"):
+        return None
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) and "type" in message else None
+
+
+def _stop(child: subprocess.Popen) -> None:
+    child.terminate()
+    try:
+        child.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

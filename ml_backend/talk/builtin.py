@@ -1,0 +1,60 @@
+"""The built-in head as a character: mean face, studio light, portrait camera."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ml_backend.artefacts import character as character_file
+from ml_backend.artefacts.character import Character
+from ml_backend.face_model.model import FaceModel
+from ml_backend.face_model.synthesis import neutral
+
+PORTRAIT_FOCAL = 2.4
+"""Focal length in frame sides: an 86 mm lens on a full-frame sensor, the usual portrait lens."""
+
+DISTANCE = 0.95
+"""Metres from the camera to the head."""
+
+LIGHTS = (((-0.55, -0.55, -0.65), (1.00, 0.96, 0.90), 0.85), ((0.80, -0.10, -0.55), (0.80, 0.88, 1.00), 0.30),
+          ((0.30, -0.60, 0.75), (1.00, 1.00, 1.00), 0.25))
+"""Key, fill and rim: direction from the head in camera axes, colour, strength."""
+
+AMBIENT = 0.42
+
+
+def studio_light() -> np.ndarray:
+    """(9, 3) float32 spherical-harmonics coefficients of `LIGHTS` plus `AMBIENT`; mean irradiance near 1 on the lit side."""
+    light = np.zeros((9, 3))
+    for direction, colour, strength in LIGHTS:
+        x, y, z = np.array(direction) / np.linalg.norm(direction)
+        basis = np.array([0.282095, 0.488603 * y, 0.488603 * z, 0.488603 * x, 1.092548 * x * y, 1.092548 * y * z,
+                          0.315392 * (3 * z * z - 1), 1.092548 * x * z, 0.546274 * (x * x - y * y)])
+        light += strength * basis[:, None] * np.array(colour)
+    light[0] += AMBIENT / (np.pi * 0.282095)
+    return light.astype(np.float32)
+
+
+def builtin_character(model: FaceModel, size: int, path: Path) -> Character:
+    """Make and save the built-in head's character for a square frame of `size` pixels."""
+    identity = np.zeros(len(model.identity_basis), np.float32)
+    pose = np.zeros(6, np.float32)
+    pose[3:] = portrait_position(model)
+    result = Character(
+        face_model=model.name, neutral_shape=neutral(model, identity), identity=identity,
+        low_albedo=model.texture_mean.astype(np.float32), detailed_albedo=np.array(""), light=studio_light(),
+        size=np.array([size, size], np.int32), focal=np.array(PORTRAIT_FOCAL * size),
+        crop=np.array([0, 0, size], np.float32), pose_mean=pose, pose_std=np.zeros(6, np.float32),
+        blink_rate=np.array(0.28, np.float32), blink_duration=np.array(0.2, np.float32))
+    character_file.save(result, path)
+    return result
+
+
+def portrait_position(model: FaceModel) -> np.ndarray:
+    """(3,) metres: where the model's origin stands so that the head fills the frame with a little room above."""
+    skin = model.mean_shape[model.part("skin")]
+    eyes = (model.joint("eye_left") + model.joint("eye_right")) / 2
+    top, chin = skin[:, 1].min(), float(np.quantile(skin[model.region("face")[model.part("skin")] > 0.5][:, 1], 0.99))
+    centre_y = (top + chin) / 2 + 0.1 * (chin - top)
+    return np.array([-eyes[0], -centre_y, DISTANCE], np.float32)

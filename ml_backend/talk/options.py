@@ -1,0 +1,102 @@
+"""What the user can ask of `parley talk`, checked before any work starts."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_backend.config import PERSONAL_SECONDS, sample_speech
+from ml_backend.errors import UserInputError
+
+POSE_SOURCES = ("predicted", "clip", "still", "frontal")
+MAX_SIZE = 4096
+MIN_SIZE = 64
+
+
+@dataclass(frozen=True)
+class TalkOptions:
+    """Options of one run; `None` means the embedded default.
+
+    Attributes
+    ----------
+    speech : audio or video file with sound
+    target : clip or photo of the person; None = the built-in head
+    out, scene : the film, and the .blend or None
+    engine : "eevee" or "workbench"
+    size : pixels, side of the rendered square
+    seed : of everything random
+    refine : fine-tune and apply the refiner (clips only)
+    refine_minutes : time budget of the refiner's fine-tuning; None = by the number of frames
+    target_seconds : how much of the clip is used
+    pose : where the head pose comes from, one of `POSE_SOURCES`
+    keep : the take folder; None = beside the film
+    overwrite : replace products that this take did not write
+    blender : executable, None = the bpy module
+    """
+
+    speech: Path
+    target: Path | None
+    out: Path
+    scene: Path | None = None
+    engine: str = "eevee"
+    size: int = 512
+    seed: int = 0
+    refine: bool = True
+    refine_minutes: float = 4.0
+    target_seconds: float = PERSONAL_SECONDS
+    pose: str = "predicted"
+    keep: Path | None = None
+    overwrite: bool = False
+    blender: str | None = None
+
+    @property
+    def take_folder(self) -> Path:
+        """`keep`, or ``<film>.take`` beside the film."""
+        return self.keep if self.keep is not None else self.out.with_suffix(".take")
+
+    @property
+    def sheet(self) -> Path:
+        """The contact sheet beside the film."""
+        return self.out.with_name(f"{self.out.stem}_sheet.png")
+
+
+def default_speech() -> Path:
+    """The bundled speech, raising `UserInputError` where an installation lost it."""
+    path = sample_speech()
+    if not path.exists():
+        raise UserInputError("The bundled speech is missing; give one with --speech.")
+    return path
+
+
+def check(options: TalkOptions) -> None:
+    """Raise `UserInputError` for options that can't work, before anything is made."""
+    if options.out.suffix.lower() not in (".mp4", ".m4v", ".mov"):
+        raise UserInputError(f"--out {options.out} must end in .mp4.")
+    if options.scene is not None and options.scene.suffix.lower() != ".blend":
+        raise UserInputError(f"--scene {options.scene} must end in .blend.")
+    if not MIN_SIZE <= options.size <= MAX_SIZE:
+        raise UserInputError(f"--size {options.size} must lie between {MIN_SIZE} and {MAX_SIZE} pixels.")
+    if options.target_seconds < 0.04:
+        raise UserInputError(f"--target-seconds {options.target_seconds:g} is too short; give at least 0.04 s.")
+    if options.refine_minutes <= 0:
+        raise UserInputError("--refine-minutes must be more than 0; use --no-refine to leave the refiner out.")
+    for path in (options.speech, options.target):
+        if path is not None and not path.exists():
+            raise UserInputError(f"{path} does not exist; check the path.")
+    for path in filter(None, (options.out, options.scene, options.take_folder)):
+        _check_folder(path)
+    taken = {path.resolve() for path in (options.speech, options.target) if path is not None}
+    for path in filter(None, (options.out, options.scene)):
+        if path.resolve() in taken:
+            raise UserInputError(f"{path} is one of the inputs; give another name for the result.")
+
+
+def _check_folder(path: Path) -> None:
+    folder = path.parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise UserInputError(f"{folder} is no folder; {path} can't be written there.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserInputError(f"{folder} can't be written; give --out (and --scene, --keep) in a folder of yours.")

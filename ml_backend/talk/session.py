@@ -1,0 +1,54 @@
+"""What all stages of one run share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ml_backend.blender import Blender
+from ml_backend.config import head_model
+from ml_backend.face_model.model import FaceModel, load
+from ml_backend.take import Take, file_hash
+from ml_backend.talk.options import TalkOptions
+from ml_backend.terminal import Terminal
+
+CODE = 1
+"""Raise when a stage's outcome changes, so that old takes are made again."""
+
+
+@dataclass
+class Session:
+    """One run of `parley talk`.
+
+    Attributes
+    ----------
+    facts : dict, stage → what it reported, for report.json
+    """
+
+    options: TalkOptions
+    terminal: Terminal
+    take: Take
+    blender: Blender
+    model_path: Path
+    model: FaceModel
+    facts: dict[str, dict] = field(default_factory=dict)
+
+    @classmethod
+    def start(cls, options: TalkOptions, terminal: Terminal, take: Take, blender: Blender) -> Session:
+        """Load the face model and begin."""
+        path = head_model()
+        return cls(options, terminal, take, blender, path, load(path))
+
+    def stage(self, name: str, title: str, settings: dict, outputs: list[str], action) -> dict:
+        """Run ``action(progress)`` as stage `name` of the take, with its progress shown, unless it is done."""
+
+        def work() -> dict | None:
+            with self.terminal.stage(title) as progress:
+                return action(progress)
+
+        self.facts[name] = self.take.run(name, {**settings, "code": CODE}, outputs, work)
+        return self.facts[name]
+
+    def model_key(self) -> str:
+        """Content hash of the face model."""
+        return file_hash(self.model_path)

@@ -1,0 +1,91 @@
+"""From speech to a performance: personal weights, prediction, plates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ml_backend.artefacts import performance as performance_file
+from ml_backend.artefacts import plates as plates_file
+from ml_backend.artefacts.performance import Performance
+from ml_backend.artefacts.plates import Plates
+from ml_backend.audio.load import Speech, load_speech
+from ml_backend.background.match import match
+from ml_backend.config import motion_weights
+from ml_backend.errors import UserInputError
+from ml_backend.motion.personalise import personalise
+from ml_backend.motion.predict import predict
+from ml_backend.motion.style import MotionStyle, default_style, style_from_track
+from ml_backend.take import file_hash
+from ml_backend.talk.session import Session
+from ml_backend.talk.target import Target
+
+PERSONALISE_FRAMES = 75
+"""Fewer tracked frames than this (3 s) teach nothing that a held-out tail could confirm."""
+
+
+def personal_weights(session: Session, target: Target) -> Path:
+    """Weights fine-tuned on the clip's own sound, or the general ones where that is impossible or no better."""
+    general = motion_weights()
+    if target.is_photo or not target.info.has_sound or len(target.track) < PERSONALISE_FRAMES:
+        return general
+    out = session.take.path("motion.safetensors")
+    target_path = session.options.target
+    assert target_path is not None
+
+    def learn(progress):
+        try:
+            speech = load_speech(target_path)
+        except UserInputError as error:
+            session.terminal.warn(f"The clip's sound teaches nothing: {error}")
+            return {"personal": False, "reason": str(error)}
+        report = personalise(speech, target.track, general, out, model=session.model, seed=session.options.seed,
+                             progress=progress)
+        return report.facts()
+
+    session.stage("personalise", "Learning the way of speaking",
+                  {"track": session.take.key("track"), "weights": file_hash(general), "seed": session.options.seed}, [], learn)
+    return out if out.exists() else general
+
+
+def perform(session: Session, speech: Speech, weights: Path, target: Target | None) -> Performance:
+    """The performance of the speech, saved in the take."""
+    options, take = session.options, session.take
+    style = _style(target, session)
+
+    def act(progress):
+        result = predict(speech, weights, session.model, style=style, seed=options.seed, pose_source=options.pose,
+                         progress=progress)
+        performance_file.save(result, take.path("performance.npz"))
+        return {"frames": len(result), **result.provenance}
+
+    session.stage("motion", "Speech to motion",
+                  {"speech": file_hash(options.speech), "weights": file_hash(weights), "seed": options.seed,
+                   "pose": options.pose, "track": take.key("track") if target else None, "model": session.model_key()},
+                  ["performance.npz"], act)
+    return performance_file.load(take.path("performance.npz"))
+
+
+def _style(target: Target | None, session: Session) -> MotionStyle:
+    if target is not None:
+        return style_from_track(target.track, session.model)
+    from ml_backend.talk.builtin import portrait_position
+
+    return default_style(motion_weights(), position=portrait_position(session.model))
+
+
+def choose_plates(session: Session, performance: Performance, target: Target) -> Plates:
+    """Plates of the clip for the performance's head pose, saved in the take."""
+    take = session.take
+
+    def choose(progress):
+        names = performance.names
+        blink = [names.index("eyeBlinkLeft"), names.index("eyeBlinkRight")]
+        result = match(performance.pose, target.track.pose(), confidence=target.track.confidence,
+                       source_blink=target.track.expression[:, blink].mean(1), wanted_blink=performance.expression[:, blink].mean(1))
+        plates_file.save(result, take.path("plates.json"))
+        return {"key_frames": len(result.key_frames), "plates_used": len(np.unique(result.source))}
+
+    session.stage("plates", "Matching plates", {"track": take.key("track"), "motion": take.key("motion")}, ["plates.json"], choose)
+    return plates_file.load(take.path("plates.json"))

@@ -1,0 +1,69 @@
+"""The person: frames of the clip or photo, what was tracked in them, and the character made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ml_backend.artefacts import character as character_file
+from ml_backend.artefacts import face_track
+from ml_backend.artefacts.character import Character
+from ml_backend.artefacts.face_track import FaceTrack
+from ml_backend.config import FPS
+from ml_backend.data.frames import FrameFolder
+from ml_backend.data.video import VideoInfo, extract_frames, probe
+from ml_backend.reconstruct.texture import make_character
+from ml_backend.reconstruct.track import track_clip
+from ml_backend.take import file_hash
+from ml_backend.talk.session import Session
+
+
+@dataclass(frozen=True)
+class Target:
+    """The tracked clip or photo."""
+
+    info: VideoInfo
+    key: str
+    frames: FrameFolder
+    track: FaceTrack
+    character: Character
+
+    @property
+    def is_photo(self) -> bool:
+        """One frame only: nothing to learn motion or a refiner from."""
+        return len(self.track) < 2
+
+
+def load_target(session: Session) -> Target:
+    """Extract, track and rebuild the person of ``options.target``."""
+    options, take = session.options, session.take
+    assert options.target is not None
+    path = options.target
+    info = probe(path)
+    key = file_hash(path)
+    folder = take.path("source")
+
+    def extract(progress):
+        frames = extract_frames(path, folder, seconds=options.target_seconds, fps=FPS, progress=progress,
+                                warn=session.terminal.warn)
+        return {"frames": len(frames)}
+
+    session.stage("frames", "Reading the target", {"file": key, "seconds": options.target_seconds}, ["source"], extract)
+    frames = FrameFolder(folder)
+
+    def track(progress):
+        result = track_clip(frames, session.model, fps=float(FPS), progress=progress, warn=session.terminal.warn,
+                            name=str(path))
+        face_track.save(result, take.path("track.npz"))
+        return {"frames": len(result), "found": float((result.confidence > 0).mean())}
+
+    session.stage("track", "Tracking the face", {"frames": take.key("frames"), "model": session.model_key()},
+                  ["track.npz"], track)
+    tracked = face_track.load(take.path("track.npz"))
+
+    def build(progress):
+        made = make_character(tracked, frames, session.model, take.folder, progress=progress)
+        return {"blink_rate_hz": float(made.blink_rate), "focal_px": float(made.focal)}
+
+    session.stage("character", "Building the character", {"track": take.key("track")},
+                  ["character.npz", "detailed_albedo.png"], build)
+    return Target(info, key, frames, tracked, character_file.load(take.path("character.npz")))
