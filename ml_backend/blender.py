@@ -17,8 +17,10 @@ from pathlib import Path
 from ml_backend.errors import DependencyError, StageError
 from ml_backend.progress import Progress, silent
 
-HOW_TO_GET = ('install it with: pip install "parley[blender]" (Python 3.11), or name a Blender of 4.2 or newer with '
-              "--blender or PARLEY_BLENDER")
+HOW_TO_GET = (
+    'install it with: pip install "parley[blender]" (Python 3.11), or name a Blender of 4.2 or newer with '
+    "--blender or PARLEY_BLENDER"
+)
 STOP_SECONDS = 5.0
 
 
@@ -43,7 +45,7 @@ def child_script() -> Path:
 
 
 def find_blender(executable: str | None) -> Blender:
-    """The Blender named by `executable`, else by ``PARLEY_BLENDER``, else the ``bpy`` module of this Python, else on the PATH.
+    """The Blender named by `executable`, ``PARLEY_BLENDER``, the ``bpy`` module of this Python, or on the PATH.
 
     Raises
     ------
@@ -64,8 +66,15 @@ def find_blender(executable: str | None) -> Blender:
     raise DependencyError(f"Blender is missing; {HOW_TO_GET}.")
 
 
-def run_job(blender: Blender, job: dict, job_path: Path, log: Path, *, progress: Progress = silent,
-            warn: Callable[[str], None] = lambda text: None) -> dict:
+def run_job(
+    blender: Blender,
+    job: dict,
+    job_path: Path,
+    log: Path,
+    *,
+    progress: Progress = silent,
+    warn: Callable[[str], None] = lambda text: None,
+) -> dict:
     """Write `job` to `job_path`, run it, pass on its progress and warnings, return its result message.
 
     Raises
@@ -81,9 +90,17 @@ def run_job(blender: Blender, job: dict, job_path: Path, log: Path, *, progress:
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     with open(log, "a", encoding="utf-8") as log_stream:
         try:
-            child = subprocess.Popen([*blender.command, str(job_path)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                     stderr=log_stream, text=True, encoding="utf-8", errors="replace", env=environment,
-                                     start_new_session=True)
+            child = subprocess.Popen(
+                [*blender.command, str(job_path)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log_stream,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                env=environment,
+                start_new_session=True,
+            )
         except OSError as error:
             raise StageError(f"Blender can't be started ({error.strerror}); {HOW_TO_GET}.") from error
         try:

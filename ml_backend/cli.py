@@ -39,13 +39,27 @@ def _add_talk(talk: argparse.ArgumentParser) -> None:
     talk.add_argument("--engine", choices=("eevee", "workbench"), default="eevee", help="renderer (default: eevee)")
     talk.add_argument("--size", type=int, default=512, help="side of the rendered square in pixels (default: 512)")
     talk.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
-    talk.add_argument("--pose", choices=("predicted", "clip", "still", "frontal"), default="predicted",
-                      help="where head pose comes from (default: predicted from the speech, in the person's manner)")
+    talk.add_argument(
+        "--pose",
+        choices=("predicted", "clip", "still", "frontal"),
+        default="predicted",
+        help="where head pose comes from (default: predicted from the speech, in the person's manner)",
+    )
     talk.add_argument("--no-refine", action="store_true", help="leave the refining network out")
-    talk.add_argument("--refine-minutes", type=float, default=4.0, metavar="M",
-                      help="time for fitting the refiner to the clip (default: 4)")
-    talk.add_argument("--target-seconds", type=float, default=12.0, metavar="S",
-                      help="how much of the clip to use, from its start (default: 12)")
+    talk.add_argument(
+        "--refine-minutes",
+        type=float,
+        default=4.0,
+        metavar="M",
+        help="time for fitting the refiner to the clip (default: 4)",
+    )
+    talk.add_argument(
+        "--target-seconds",
+        type=float,
+        default=12.0,
+        metavar="S",
+        help="how much of the clip to use, from its start (default: 12)",
+    )
     talk.add_argument("--keep", type=Path, metavar="TAKE_DIR", help="folder of intermediate files (default: FILM.take)")
     talk.add_argument("--overwrite", action="store_true", help="replace a film or scene that this take did not write")
     talk.add_argument("--blender", help="Blender executable to use instead of the bpy module")
@@ -83,7 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno != DISK_FULL:
             raise
-        fail(f"The disk is full ({error.filename or 'while writing'}); free some space and run the same command again: it resumes.")
+        where = error.filename or "while writing"
+        fail(f"The disk is full ({where}); free some space and run the same command again: it resumes.")
         return UserInputError.exit_code
     return 0
 
@@ -98,11 +113,25 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> None:
         from ml_backend.talk.options import TalkOptions, default_speech
         from ml_backend.talk.run import talk
 
-        talk(TalkOptions(
-            speech=options.speech or default_speech(), target=options.target, out=options.out, scene=options.scene,
-            engine=options.engine, size=options.size, seed=options.seed, refine=not options.no_refine,
-            refine_minutes=options.refine_minutes, target_seconds=options.target_seconds, pose=options.pose,
-            keep=options.keep, overwrite=options.overwrite, blender=options.blender), terminal)
+        talk(
+            TalkOptions(
+                speech=options.speech or default_speech(),
+                target=options.target,
+                out=options.out,
+                scene=options.scene,
+                engine=options.engine,
+                size=options.size,
+                seed=options.seed,
+                refine=not options.no_refine,
+                refine_minutes=options.refine_minutes,
+                target_seconds=options.target_seconds,
+                pose=options.pose,
+                keep=options.keep,
+                overwrite=options.overwrite,
+                blender=options.blender,
+            ),
+            terminal,
+        )
     elif options.command == "train":
         from ml_backend.training import train_motion
 

@@ -1,8 +1,8 @@
 """A take folder: every stage's files, what they were made from, and what can be skipped or resumed.
 
-Each stage has a key, the hash of its inputs' content and settings. A stage whose key is unchanged and whose outputs are
-all there does no work; one that was interrupted under the same key finds its partial outputs and resumes; under another key
-its old outputs are removed first.
+Each stage has a key, the hash of its inputs' content and settings. A stage whose key is unchanged and whose outputs
+are all there does no work; one that was interrupted under the same key finds its partial outputs and resumes; under
+another key its old outputs are removed first.
 """
 
 from __future__ import annotations
@@ -70,12 +70,16 @@ class Take:
             folder.mkdir(parents=True, exist_ok=True)
             lock = open(folder / ".lock", "w")  # noqa: SIM115 - held for the life of the take
         except OSError as error:
-            raise UserInputError(f"The take folder {folder} can't be written ({error.strerror}); give --out or --keep "
-                                 "a place in a folder of yours.") from error
+            raise UserInputError(
+                f"The take folder {folder} can't be written ({error.strerror}); give --out or --keep "
+                "a place in a folder of yours."
+            ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise UserInputError(f"{folder} is in use by another run of Parley; wait for it or choose another --keep.") from error
+            raise UserInputError(
+                f"{folder} is in use by another run of Parley; wait for it or choose another --keep."
+            ) from error
         take = cls(folder, _read_state(index), _lock=lock)
         take._write()
         return take
@@ -112,8 +116,11 @@ class Take:
         if entry.get("key") != key:
             for name in outputs:
                 _remove(self.path(name))
-        self.state["stages"][stage] = {"key": key, "complete": False, "seconds": entry.get("seconds", 0.0)
-                                       if entry.get("key") == key and not entry.get("complete") else 0.0}
+        self.state["stages"][stage] = {
+            "key": key,
+            "complete": False,
+            "seconds": entry.get("seconds", 0.0) if entry.get("key") == key and not entry.get("complete") else 0.0,
+        }
         self._write()
         start = time.monotonic()
         entry = self.state["stages"][stage]
@@ -140,10 +147,14 @@ class Take:
             raise UserInputError(f"{product} is a folder; give a file name.")
         written = self.state["products"].get(str(product.resolve()))
         if written is None:
-            raise UserInputError(f"{product} exists and was not made by this take; choose another name or add --overwrite.")
+            raise UserInputError(
+                f"{product} exists and was not made by this take; choose another name or add --overwrite."
+            )
         if written != file_hash(product):
-            raise UserInputError(f"{product} was changed since Parley wrote it; save it elsewhere, choose another name "
-                                 "or add --overwrite.")
+            raise UserInputError(
+                f"{product} was changed since Parley wrote it; save it elsewhere, choose another name "
+                "or add --overwrite."
+            )
 
     def record(self, product: Path) -> None:
         """Remember the content of a file that this take wrote for the user."""
@@ -156,8 +167,10 @@ class Take:
             part.write_text(json.dumps(self.state, indent=1, sort_keys=True))
             os.replace(part, self.folder / "take.json")
         except OSError as error:
-            raise UserInputError(f"Can't write in {self.folder} ({error.strerror}); free some space and run the same "
-                                 "command again: it resumes.") from error
+            raise UserInputError(
+                f"Can't write in {self.folder} ({error.strerror}); free some space and run the same "
+                "command again: it resumes."
+            ) from error
 
 
 def _read_state(index: Path) -> dict:

@@ -8,7 +8,14 @@ import time
 from collections.abc import Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from ml_backend.progress import Progress as ProgressCallback
 
@@ -46,8 +53,14 @@ class Terminal:
             yield self._lines(title)
 
     def _bar(self, title: str) -> Iterator[ProgressCallback]:
-        columns = (TextColumn("{task.description:<34}"), BarColumn(28), MofNCompleteColumn(), TimeElapsedColumn(),
-                   TextColumn("left"), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description:<34}"),
+            BarColumn(28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=self.console) as bars:
             task = bars.add_task(title, total=None)
             yield lambda done, total: bars.update(task, completed=done, total=max(total, 1))

@@ -8,9 +8,26 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ADDON_LAYERS = {"core": {"core"}, "bl": {"bl", "core"}, "ui": {"ui", "bl", "core"}, "features": {"features", "ui", "bl", "core"}}
+ADDON_LAYERS = {
+    "core": {"core"},
+    "bl": {"bl", "core"},
+    "ui": {"ui", "bl", "core"},
+    "features": {"features", "ui", "bl", "core"},
+}
 SHARED = {"errors", "progress", "config", "artefacts", "face_model", "audio", "metrics", "__init__"}
-STAGES = {"audio", "face_model", "reconstruct", "motion", "background", "refine", "oneshot", "metrics", "data", "film", "artefacts"}
+STAGES = {
+    "audio",
+    "face_model",
+    "reconstruct",
+    "motion",
+    "background",
+    "refine",
+    "oneshot",
+    "metrics",
+    "data",
+    "film",
+    "artefacts",
+}
 HEAVY = {"torch", "librosa", "cv2", "mediapipe", "av", "scipy", "safetensors", "rich", "insightface", "onnxruntime"}
 
 
@@ -72,7 +89,9 @@ def test_backend_stages_are_independent(path: Path) -> None:
     own = {name[1:] for name in imports(path) if name[0] == "ml_backend" and len(name) > 1}
     assert not {name for name in own if name[0] in ("cli", "worker", "talk", "take")}, f"{path} imports a front end"
     others = {name for name in own if name[0] in STAGES and name[0] != parts[0] and name[0] not in SHARED}
-    assert not {name for name in others if "train" in name or "personalise" in name}, f"{path} imports another stage's training"
+    assert not {name for name in others if "train" in name or "personalise" in name}, (
+        f"{path} imports another stage's training"
+    )
 
 
 def test_addon_imports_without_blender() -> None:

@@ -10,6 +10,10 @@ FACE_COUNT = 468  # the rest are the iris points
 # Closed loops start at the image-left corner (the person's right) and run over the top to the other corner and back below.
 LIPS_INNER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
 LIPS_OUTER = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
+# The two loops between: second from outside and third.
+LIPS_SECOND = (76, 184, 74, 73, 72, 11, 302, 303, 304, 408, 306, 307, 320, 404, 315, 16, 85, 180, 90, 77)
+LIPS_THIRD = (62, 183, 42, 41, 38, 12, 268, 271, 272, 407, 292, 325, 319, 403, 316, 15, 86, 179, 89, 96)
+LIPS_RINGS = (LIPS_OUTER, LIPS_SECOND, LIPS_THIRD, LIPS_INNER)
 LIPS_UPPER_INNER, LIPS_LOWER_INNER = LIPS_INNER[1:10], LIPS_INNER[:10:-1]
 EYE_RIGHT = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
 EYE_LEFT = (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249)

@@ -39,11 +39,18 @@ class Performance:
 def save(performance: Performance, path: Path) -> None:
     """Validate and write."""
     validate(performance, path)
-    save_npz(path, SCHEMA, VERSION, {
-        "times": performance.times.astype(np.float64), "expression": performance.expression.astype(np.float32),
-        "names": np.array(performance.names), "pose": performance.pose.astype(np.float32),
-        "provenance": np.array(json.dumps(performance.provenance, sort_keys=True)),
-    })
+    save_npz(
+        path,
+        SCHEMA,
+        VERSION,
+        {
+            "times": performance.times.astype(np.float64),
+            "expression": performance.expression.astype(np.float32),
+            "names": np.array(performance.names),
+            "pose": performance.pose.astype(np.float32),
+            "provenance": np.array(json.dumps(performance.provenance, sort_keys=True)),
+        },
+    )
 
 
 def load(path: Path) -> Performance:
@@ -51,8 +58,13 @@ def load(path: Path) -> Performance:
     arrays = load_npz(path, SCHEMA, VERSION)
     for name in ("times", "expression", "names", "pose", "provenance"):
         require(name in arrays, path, f"the performance lacks {name}")
-    performance = Performance(arrays["times"], arrays["expression"], [str(name) for name in arrays["names"]],
-                              arrays["pose"], json.loads(str(arrays["provenance"])))
+    performance = Performance(
+        arrays["times"],
+        arrays["expression"],
+        [str(name) for name in arrays["names"]],
+        arrays["pose"],
+        json.loads(str(arrays["provenance"])),
+    )
     validate(performance, path)
     return performance
 
@@ -64,7 +76,13 @@ def validate(performance: Performance, path: Path | str = "performance") -> None
     require(performance.expression.shape == (frames, len(performance.names)), path, "expression is not (T, K)")
     require(performance.pose.shape == (frames, 6), path, "pose is not (T, 6)")
     require(bool((np.diff(performance.times) > 0).all()), path, "times do not increase")
-    require(bool(np.isfinite(performance.expression).all() and np.isfinite(performance.pose).all()), path,
-            "a value is no number")
-    require(bool((performance.expression >= -1e-6).all() and (performance.expression <= 1 + 1e-6).all()), path,
-            "an expression weight lies outside [0, 1]")
+    require(
+        bool(np.isfinite(performance.expression).all() and np.isfinite(performance.pose).all()),
+        path,
+        "a value is no number",
+    )
+    require(
+        bool((performance.expression >= -1e-6).all() and (performance.expression <= 1 + 1e-6).all()),
+        path,
+        "an expression weight lies outside [0, 1]",
+    )

@@ -33,8 +33,15 @@ class Plates:
 
 def save(plates: Plates, path: Path) -> None:
     """Write as JSON."""
-    text = json.dumps({"schema": SCHEMA, "version": VERSION, "source": plates.source.tolist(),
-                       "pose": plates.pose.astype(float).round(7).tolist(), "key_frames": plates.key_frames.tolist()})
+    text = json.dumps(
+        {
+            "schema": SCHEMA,
+            "version": VERSION,
+            "source": plates.source.tolist(),
+            "pose": plates.pose.astype(float).round(7).tolist(),
+            "key_frames": plates.key_frames.tolist(),
+        }
+    )
     part = Path(f"{path}.part")
     part.write_text(text)
     os.replace(part, path)
@@ -46,7 +53,11 @@ def load(path: Path) -> Plates:
         data = json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
         raise ArtefactError(f"{path} can't be read as plates ({error}); make it again.") from error
-    require(data.get("schema") == SCHEMA and data.get("version") == VERSION, path, "it is no plates file of this version")
-    plates = Plates(np.array(data["source"], np.int32), np.array(data["pose"], np.float32), np.array(data["key_frames"], np.int32))
+    require(
+        data.get("schema") == SCHEMA and data.get("version") == VERSION, path, "it is no plates file of this version"
+    )
+    plates = Plates(
+        np.array(data["source"], np.int32), np.array(data["pose"], np.float32), np.array(data["key_frames"], np.int32)
+    )
     require(plates.pose.shape == (len(plates.source), 6), path, "pose is not (T, 6)")
     return plates

@@ -1,4 +1,4 @@
-"""Reading and writing of Parley's ``.npz`` artefacts: never pickled, always with a schema and a version, written whole or not at all."""
+"""Parley's ``.npz`` artefacts: never pickled, always with a schema and a version, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def save_npz(path: Path, schema: str, version: int, arrays: dict[str, np.ndarray
             write(stream, schema=np.array(schema), version=np.array(version), **arrays)
         os.replace(name, path)
     except OSError as error:
-        raise UserInputError(f"Can't write {path}: {error.strerror}. Free some space or choose another folder.") from error
+        raise UserInputError(
+            f"Can't write {path}: {error.strerror}. Free some space or choose another folder."
+        ) from error
     finally:
         if os.path.exists(name):
             os.unlink(name)

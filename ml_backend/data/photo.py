@@ -12,7 +12,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from ml_backend.errors import UserInputError
 
 # Named, because Pillow also claims MPEG streams as pictures.
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "PPM", "TGA", "JPEG2000")
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "PPM", "JPEG2000")
 MOVING = ("GIF", "PNG")  # several frames in one of these is a clip, and FFmpeg decodes it
 
 
@@ -24,8 +24,9 @@ def open_photo(path: Path) -> Image.Image | None:
     UserInputError
         If the picture is so large that decoding it is a danger.
     """
+    Image.init()
     try:
-        image = Image.open(path, formats=FORMATS)
+        image = Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
     except (UnidentifiedImageError, OSError):
         return None
     except Image.DecompressionBombError as error:

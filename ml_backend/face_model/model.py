@@ -1,7 +1,8 @@
 """FaceModel: a linear 3D morphable model with named expressions, drawn parts and landmarks.
 
-S = S̄ + B_id α + B_exp β and T = T̄ + B_tex δ (Yi et al. 2020, §3.1). Model space is metres with OpenCV's axes for
-a face that looks into the camera: x to the image's right, y down, z away from the camera, so the nose has the smallest z.
+S = S̄ + B_id α + B_exp β and T = T̄ + B_tex δ (Yi et al. 2020, §3.1). Model space is metres with OpenCV's axes
+for a face that looks into the camera: x to the image's right, y down, z away from the camera (the nose has the
+smallest z).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ SCHEMA, VERSION = "parley.face_model", 1
 
 @dataclass(frozen=True)
 class FaceModel:
-    """Arrays of a face model. V vertices, F faces, U texture coordinates, I / K / J basis sizes, L landmarks, R regions.
+    """Arrays of a face model. V vertices, F faces, U texture coordinates, I, K, J basis sizes, L landmarks.
 
     Attributes
     ----------
@@ -29,14 +30,14 @@ class FaceModel:
     expression_names : (K,) str, ARKit's 52 names in lowerCamel for the built-in head
     texture_mean : (V, 3) float32, albedo, display-encoded RGB in [0, 1]
     texture_basis : (J, V, 3) float32, per unit, coefficients N(0, 1)
-    faces : (F, 4) int32, vertex indices, outward counter-clockwise in the right-handed model space; -1 in the 4th = triangle
+    faces : (F, 4) int32, vertices, counter-clockwise from outside (model space is right-handed); 4th -1 = triangle
     uv : (U, 2) float32 in [0, 1], v upwards
     face_uvs : (F, 4) int32 into `uv`, -1 like `faces`
     face_material : (F,) int32 into `material_names`
     material_names : (M,) str
     landmark_index : (L,) int32, index in MediaPipe's 478-point face mesh
     landmark_vertex : (L,) int32, the vertex that lies at that landmark
-    region_names : (R,) str; always there: "face" (what is drawn over a plate; 1 inside, falling to 0 at its edge), "lips"
+    region_names : (R,) str; always there: "face" (drawn over a plate; 1 inside, falling to 0 at its edge), "lips"
     regions : (R, V) float32 in [0, 1]
     part_names : (P,) str, e.g. skin, mouth_bag, teeth_upper, teeth_lower, tongue, eye_left, eye_right
     vertex_part : (V,) int32 into `part_names`
@@ -118,7 +119,9 @@ def validate(model: FaceModel, path: Path | str = "face model") -> None:
         require(getattr(model, name).shape[1:] == (vertices, 3), path, f"{name} is not (n, {vertices}, 3)")
     require(model.mean_shape.shape == (vertices, 3) and vertices > 0, path, "mean_shape is not (V, 3)")
     require(model.texture_mean.shape == (vertices, 3), path, "texture_mean is not (V, 3)")
-    require(len(model.expression_names) == len(model.expression_basis), path, "expression names and basis differ in number")
+    require(
+        len(model.expression_names) == len(model.expression_basis), path, "expression names and basis differ in number"
+    )
     require(len(set(model.names)) == len(model.names), path, "an expression name occurs twice")
     require(model.faces.ndim == 2 and model.faces.shape[1] == 4, path, "faces is not (F, 4)")
     require(bool((model.faces[:, :3] >= 0).all()) and int(model.faces.max()) < vertices, path, "a face names no vertex")

@@ -21,17 +21,24 @@ def rotation_matrix(angles: np.ndarray) -> np.ndarray:
     """(…, 3, 3) rotation Rz(roll) Ry(yaw) Rx(pitch) of `angles` (…, 3) in radians."""
     pitch, yaw, roll = np.moveaxis(np.asarray(angles, np.float64), -1, 0)
     cx, sx, cy, sy, cz, sz = np.cos(pitch), np.sin(pitch), np.cos(yaw), np.sin(yaw), np.cos(roll), np.sin(roll)
-    rows = [[cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx],
-            [sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx],
-            [-sy, cy * sx, cy * cx]]
+    rows = [
+        [cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx],
+        [sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx],
+        [-sy, cy * sx, cy * cx],
+    ]
     return np.moveaxis(np.array(rows), (0, 1), (-2, -1))
 
 
 def rotation_angles(matrix: np.ndarray) -> np.ndarray:
     """(…, 3) pitch, yaw, roll of `matrix` (…, 3, 3); the inverse of `rotation_matrix` for |yaw| < 90°."""
-    return np.stack([np.arctan2(matrix[..., 2, 1], matrix[..., 2, 2]),
-                     np.arcsin(np.clip(-matrix[..., 2, 0], -1, 1)),
-                     np.arctan2(matrix[..., 1, 0], matrix[..., 0, 0])], -1)
+    return np.stack(
+        [
+            np.arctan2(matrix[..., 2, 1], matrix[..., 2, 2]),
+            np.arcsin(np.clip(-matrix[..., 2, 0], -1, 1)),
+            np.arctan2(matrix[..., 1, 0], matrix[..., 0, 0]),
+        ],
+        -1,
+    )
 
 
 def to_camera(points: np.ndarray, pose: np.ndarray) -> np.ndarray:
@@ -57,13 +64,25 @@ def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 def spherical_harmonics(normals: np.ndarray) -> np.ndarray:
     """(…, 9) values of the first three bands at unit `normals` (…, 3) in camera space, with the Lambertian kernel.
 
-    Ramamoorthi & Hanrahan 2001, eqs. 7 and 8: factors π, 2π/3, π/4 on the bands; order 1; y, z, x; xy, yz, 3z²−1, xz, x²−y².
+    Ramamoorthi & Hanrahan 2001, eqs. 7 and 8: factors π, 2π/3, π/4 on the bands;
+    order 1; y, z, x; xy, yz, 3z²−1, xz, x²−y².
     """
     x, y, z = np.moveaxis(normals, -1, 0)
     one, two, three = np.pi, 2 * np.pi / 3, np.pi / 4
-    return np.stack([np.full_like(x, one * 0.282095), two * 0.488603 * y, two * 0.488603 * z, two * 0.488603 * x,
-                     three * 1.092548 * x * y, three * 1.092548 * y * z, three * 0.315392 * (3 * z * z - 1),
-                     three * 1.092548 * x * z, three * 0.546274 * (x * x - y * y)], -1)
+    return np.stack(
+        [
+            np.full_like(x, one * 0.282095),
+            two * 0.488603 * y,
+            two * 0.488603 * z,
+            two * 0.488603 * x,
+            three * 1.092548 * x * y,
+            three * 1.092548 * y * z,
+            three * 0.315392 * (3 * z * z - 1),
+            three * 1.092548 * x * z,
+            three * 0.546274 * (x * x - y * y),
+        ],
+        -1,
+    )
 
 
 def shade(albedo: np.ndarray, normals: np.ndarray, light: np.ndarray) -> np.ndarray:

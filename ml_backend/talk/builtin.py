@@ -17,20 +17,34 @@ PORTRAIT_FOCAL = 2.4
 DISTANCE = 0.95
 """Metres from the camera to the head."""
 
-LIGHTS = (((-0.55, -0.55, -0.65), (1.00, 0.96, 0.90), 0.85), ((0.80, -0.10, -0.55), (0.80, 0.88, 1.00), 0.30),
-          ((0.30, -0.60, 0.75), (1.00, 1.00, 1.00), 0.25))
+LIGHTS = (
+    ((-0.55, -0.55, -0.65), (1.00, 0.96, 0.90), 0.85),
+    ((0.80, -0.10, -0.55), (0.80, 0.88, 1.00), 0.30),
+    ((0.30, -0.60, 0.75), (1.00, 1.00, 1.00), 0.25),
+)
 """Key, fill and rim: direction from the head in camera axes, colour, strength."""
 
 AMBIENT = 0.42
 
 
 def studio_light() -> np.ndarray:
-    """(9, 3) float32 spherical-harmonics coefficients of `LIGHTS` plus `AMBIENT`; mean irradiance near 1 on the lit side."""
+    """(9, 3) float32 spherical-harmonics coefficients of `LIGHTS` and `AMBIENT`; irradiance near 1 on the lit side."""
     light = np.zeros((9, 3))
     for direction, colour, strength in LIGHTS:
         x, y, z = np.array(direction) / np.linalg.norm(direction)
-        basis = np.array([0.282095, 0.488603 * y, 0.488603 * z, 0.488603 * x, 1.092548 * x * y, 1.092548 * y * z,
-                          0.315392 * (3 * z * z - 1), 1.092548 * x * z, 0.546274 * (x * x - y * y)])
+        basis = np.array(
+            [
+                0.282095,
+                0.488603 * y,
+                0.488603 * z,
+                0.488603 * x,
+                1.092548 * x * y,
+                1.092548 * y * z,
+                0.315392 * (3 * z * z - 1),
+                1.092548 * x * z,
+                0.546274 * (x * x - y * y),
+            ]
+        )
         light += strength * basis[:, None] * np.array(colour)
     light[0] += AMBIENT / (np.pi * 0.282095)
     return light.astype(np.float32)
@@ -42,11 +56,20 @@ def builtin_character(model: FaceModel, size: int, path: Path) -> Character:
     pose = np.zeros(6, np.float32)
     pose[3:] = portrait_position(model)
     result = Character(
-        face_model=model.name, neutral_shape=neutral(model, identity), identity=identity,
-        low_albedo=model.texture_mean.astype(np.float32), detailed_albedo=np.array(""), light=studio_light(),
-        size=np.array([size, size], np.int32), focal=np.array(PORTRAIT_FOCAL * size),
-        crop=np.array([0, 0, size], np.float32), pose_mean=pose, pose_std=np.zeros(6, np.float32),
-        blink_rate=np.array(0.28, np.float32), blink_duration=np.array(0.2, np.float32))
+        face_model=model.name,
+        neutral_shape=neutral(model, identity),
+        identity=identity,
+        low_albedo=model.texture_mean.astype(np.float32),
+        detailed_albedo=np.array(""),
+        light=studio_light(),
+        size=np.array([size, size], np.int32),
+        focal=np.array(PORTRAIT_FOCAL * size),
+        crop=np.array([0, 0, size], np.float32),
+        pose_mean=pose,
+        pose_std=np.zeros(6, np.float32),
+        blink_rate=np.array(0.28, np.float32),
+        blink_duration=np.array(0.2, np.float32),
+    )
     character_file.save(result, path)
     return result
 

@@ -81,6 +81,10 @@ def check(options: TalkOptions) -> None:
         raise UserInputError(f"--target-seconds {options.target_seconds:g} is too short; give at least 0.04 s.")
     if options.refine_minutes <= 0:
         raise UserInputError("--refine-minutes must be more than 0; use --no-refine to leave the refiner out.")
+    _check_files(options)
+
+
+def _check_files(options: TalkOptions) -> None:
     for path in (options.speech, options.target):
         if path is not None and not path.exists():
             raise UserInputError(f"{path} does not exist; check the path.")

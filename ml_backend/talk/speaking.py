@@ -40,12 +40,18 @@ def personal_weights(session: Session, target: Target) -> Path:
         except UserInputError as error:
             session.terminal.warn(f"The clip's sound teaches nothing: {error}")
             return {"personal": False, "reason": str(error)}
-        report = personalise(speech, target.track, general, out, model=session.model, seed=session.options.seed,
-                             progress=progress)
+        report = personalise(
+            speech, target.track, general, out, model=session.model, seed=session.options.seed, progress=progress
+        )
         return report.facts()
 
-    session.stage("personalise", "Learning the way of speaking",
-                  {"track": session.take.key("track"), "weights": file_hash(general), "seed": session.options.seed}, [], learn)
+    session.stage(
+        "personalise",
+        "Learning the way of speaking",
+        {"track": session.take.key("track"), "weights": file_hash(general), "seed": session.options.seed},
+        [],
+        learn,
+    )
     return out if out.exists() else general
 
 
@@ -55,15 +61,26 @@ def perform(session: Session, speech: Speech, weights: Path, target: Target | No
     style = _style(target, session)
 
     def act(progress):
-        result = predict(speech, weights, session.model, style=style, seed=options.seed, pose_source=options.pose,
-                         progress=progress)
+        result = predict(
+            speech, weights, session.model, style=style, seed=options.seed, pose_source=options.pose, progress=progress
+        )
         performance_file.save(result, take.path("performance.npz"))
         return {"frames": len(result), **result.provenance}
 
-    session.stage("motion", "Speech to motion",
-                  {"speech": file_hash(options.speech), "weights": file_hash(weights), "seed": options.seed,
-                   "pose": options.pose, "track": take.key("track") if target else None, "model": session.model_key()},
-                  ["performance.npz"], act)
+    session.stage(
+        "motion",
+        "Speech to motion",
+        {
+            "speech": file_hash(options.speech),
+            "weights": file_hash(weights),
+            "seed": options.seed,
+            "pose": options.pose,
+            "track": take.key("track") if target else None,
+            "model": session.model_key(),
+        },
+        ["performance.npz"],
+        act,
+    )
     return performance_file.load(take.path("performance.npz"))
 
 
@@ -82,10 +99,17 @@ def choose_plates(session: Session, performance: Performance, target: Target) ->
     def choose(progress):
         names = performance.names
         blink = [names.index("eyeBlinkLeft"), names.index("eyeBlinkRight")]
-        result = match(performance.pose, target.track.pose(), confidence=target.track.confidence,
-                       source_blink=target.track.expression[:, blink].mean(1), wanted_blink=performance.expression[:, blink].mean(1))
+        result = match(
+            performance.pose,
+            target.track.pose(),
+            confidence=target.track.confidence,
+            source_blink=target.track.expression[:, blink].mean(1),
+            wanted_blink=performance.expression[:, blink].mean(1),
+        )
         plates_file.save(result, take.path("plates.json"))
         return {"key_frames": len(result.key_frames), "plates_used": len(np.unique(result.source))}
 
-    session.stage("plates", "Matching plates", {"track": take.key("track"), "motion": take.key("motion")}, ["plates.json"], choose)
+    session.stage(
+        "plates", "Matching plates", {"track": take.key("track"), "motion": take.key("motion")}, ["plates.json"], choose
+    )
     return plates_file.load(take.path("plates.json"))

@@ -43,27 +43,35 @@ def load_target(session: Session) -> Target:
     folder = take.path("source")
 
     def extract(progress):
-        frames = extract_frames(path, folder, seconds=options.target_seconds, fps=FPS, progress=progress,
-                                warn=session.terminal.warn)
+        frames = extract_frames(
+            path, folder, seconds=options.target_seconds, fps=FPS, progress=progress, warn=session.terminal.warn
+        )
         return {"frames": len(frames)}
 
     session.stage("frames", "Reading the target", {"file": key, "seconds": options.target_seconds}, ["source"], extract)
     frames = FrameFolder(folder)
 
     def track(progress):
-        result = track_clip(frames, session.model, fps=float(FPS), progress=progress, warn=session.terminal.warn,
-                            name=str(path))
+        result = track_clip(
+            frames, session.model, fps=float(FPS), progress=progress, warn=session.terminal.warn, name=str(path)
+        )
         face_track.save(result, take.path("track.npz"))
         return {"frames": len(result), "found": float((result.confidence > 0).mean())}
 
-    session.stage("track", "Tracking the face", {"frames": take.key("frames"), "model": session.model_key()},
-                  ["track.npz"], track)
+    session.stage(
+        "track", "Tracking the face", {"frames": take.key("frames"), "model": session.model_key()}, ["track.npz"], track
+    )
     tracked = face_track.load(take.path("track.npz"))
 
     def build(progress):
         made = make_character(tracked, frames, session.model, take.folder, progress=progress)
         return {"blink_rate_hz": float(made.blink_rate), "focal_px": float(made.focal)}
 
-    session.stage("character", "Building the character", {"track": take.key("track")},
-                  ["character.npz", "detailed_albedo.png"], build)
+    session.stage(
+        "character",
+        "Building the character",
+        {"track": take.key("track")},
+        ["character.npz", "detailed_albedo.png"],
+        build,
+    )
     return Target(info, key, frames, tracked, character_file.load(take.path("character.npz")))

@@ -1,0 +1,80 @@
+"""Character: one person as a rig needs them; the same file that the backend writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from .errors import ArtefactError
+from .face_model import FaceModel
+from .npz import load_npz, require
+
+SCHEMA, VERSION = "parley.character", 1
+
+
+@dataclass(frozen=True)
+class Character:
+    """V vertices of the face model named `face_model`. Personal statistics that only the backend uses are not read.
+
+    Attributes
+    ----------
+    face_model : () str, name of the FaceModel
+    neutral_shape : (V, 3) float32, metres, model space, at zero expression
+    low_albedo : (V, 3) float32 in [0, 1], display-encoded RGB
+    detailed_albedo : () str, file name beside this file of the UV texture (PNG, RGB), "" where there is none
+    light : (9, 3) float32, spherical-harmonics coefficients per RGB, camera space
+    size : (2,) int32, frame width and height, pixels
+    focal : () float64, pixels; the principal point is the frame's centre
+    crop : (3,) float32, x, y, side of the square face crop, pixels
+    pose_mean : (6,) float32, pitch, yaw, roll (rad), x, y, z (m)
+    """
+
+    face_model: np.ndarray
+    neutral_shape: np.ndarray
+    low_albedo: np.ndarray
+    detailed_albedo: np.ndarray
+    light: np.ndarray
+    size: np.ndarray
+    focal: np.ndarray
+    crop: np.ndarray
+    pose_mean: np.ndarray
+
+    def texture(self, folder: Path | str) -> Path | None:
+        """Path of the detailed albedo for a character read from `folder`; None where there is none.
+
+        Raises
+        ------
+        ArtefactError
+            If the character names a texture that is not there.
+        """
+        name = str(self.detailed_albedo)
+        if not name:
+            return None
+        path = Path(folder) / Path(name).name
+        if not path.is_file():
+            raise ArtefactError(f"{path} is missing; put the character's texture beside its file.")
+        return path
+
+
+def load(path: Path | str) -> Character:
+    """Read and validate; raises `ArtefactError`."""
+    names = tuple(field.name for field in fields(Character))
+    character = Character(**load_npz(path, SCHEMA, VERSION, names))
+    shape = character.neutral_shape.shape
+    require(len(shape) == 2 and shape[1] == 3, path, "neutral_shape is not (V, 3)")
+    require(character.low_albedo.shape == shape, path, "low_albedo and neutral_shape differ in shape")
+    require(character.light.shape == (9, 3), path, "light is not (9, 3)")
+    require(character.pose_mean.shape == (6,), path, "pose_mean is not (6,)")
+    require(character.crop.shape == (3,), path, "crop is not x, y, side")
+    require(bool(np.isfinite(character.neutral_shape).all()), path, "neutral_shape holds values that are no numbers")
+    require(float(character.focal) > 0, path, "focal is not positive")
+    require(bool((character.size > 0).all()), path, "size is not positive")
+    return character
+
+
+def match(character: Character, model: FaceModel, path: Path | str = "character") -> None:
+    """Raise `ArtefactError` unless `character` was made with `model`."""
+    require(len(character.neutral_shape) == len(model.mean_shape), path,
+            f"it was made with another face model ({character.face_model}) than {model.name}")

@@ -1,0 +1,58 @@
+"""Reading and writing of Parley's ``.npz`` artefacts on the add-on's side: never pickled, schema and version checked."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from .errors import ArtefactError, UserInputError
+
+
+def load_npz(path: Path | str, schema: str, version: int, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The arrays `names` of the artefact at `path`.
+
+    Raises
+    ------
+    ArtefactError
+        If the file is missing, is no ``.npz``, needs pickle, lacks an array, or has another schema or version.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            found = str(data["schema"]) if "schema" in data.files else "none"
+            number = int(data["version"]) if "version" in data.files else -1
+            require(found == schema and number == version, path,
+                    f"it is {found} version {number}, needed is {schema} version {version}")
+            missing = [name for name in names if name not in data.files]
+            require(not missing, path, f"it lacks {', '.join(missing)}")
+            return {name: data[name] for name in names}
+    except FileNotFoundError as error:
+        raise ArtefactError(f"{path} does not exist; it should be a {schema} file.") from error
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise ArtefactError(f"{path} can't be read as a {schema} file ({error}); make it again.") from error
+
+
+def save_npz(path: Path | str, schema: str, version: int, arrays: dict[str, np.ndarray]) -> None:
+    """Write `arrays` with `schema` and `version`, replacing `path` only when complete; raises `UserInputError`."""
+    path = Path(path)
+    part = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(prefix=path.stem, suffix=".npz.part", dir=path.parent)
+        with os.fdopen(handle, "wb") as stream:
+            np.savez_compressed(stream, schema=np.array(schema), version=np.array(version), **arrays)
+        os.replace(part, path)
+    except OSError as error:
+        raise UserInputError(f"Can't write {path}: {error.strerror}. Choose another folder.") from error
+    finally:
+        if part and os.path.exists(part):
+            os.unlink(part)
+
+
+def require(condition: bool, path: Path | str, problem: str) -> None:
+    """Raise `ArtefactError` naming `path` unless `condition` holds."""
+    if not condition:
+        raise ArtefactError(f"{path}: {problem}; make the file again.")

@@ -1,0 +1,131 @@
+"""Putting the rendered face on its plate: where (mask), in which colours, and the blend."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from ml_backend.background.warp import crop_resize
+
+__all__ = ["composite", "crop_resize", "face_mask", "match_colour"]
+
+OPAQUE = 0.5
+ERODE_SHARE = 0.2  # of the feather: the outermost rendered pixels are partly background
+OUTLIER = 3.0  # robust deviations beyond which a border pixel (hair, a hand) doesn't vote
+LARGEST_SHIFT = 0.35  # of the colour range: more is no matter of light but of another object
+
+
+def face_mask(alpha: np.ndarray, feather: float) -> np.ndarray:
+    """How much of the render shows.
+
+    The largest rendered region, its holes (open mouth, eyes) filled as Yi et al. (2020) do, shrunk a little and faded
+    in over `feather` pixels inside its border. Nothing outside the rendered alpha is ever covered.
+
+    Parameters
+    ----------
+    alpha : (H, W), uint8 or float in [0, 1]
+    feather : width of the fade, pixels; 0 for a hard edge
+
+    Returns
+    -------
+    (H, W) float32 in [0, 1]
+    """
+    cover = alpha.astype(np.float32) / 255 if alpha.dtype == np.uint8 else alpha.astype(np.float32)
+    solid = ndimage.binary_fill_holes(_largest(cover > OPAQUE)).astype(np.uint8)
+    if feather <= 0:
+        return solid.astype(np.float32)
+    # The frame's edge is a border of the face too where the face runs out of it.
+    depth = cv2.distanceTransform(np.pad(solid, 1), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    ramp = np.clip((depth - 0.5 - ERODE_SHARE * feather) / feather, 0, 1)
+    return (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
+
+
+def match_colour(render: np.ndarray, plate: np.ndarray, mask: np.ndarray, *, strength: float = 1.0) -> np.ndarray:
+    """Shift the render's colours so that they meet the plate's along the mask's border.
+
+    The difference plate − render is read in the band where the mask fades, freed of outliers and of detail, and carried
+    smoothly into the interior (a membrane, the low-frequency part of Poisson cloning): light and tint agree at the seam
+    while the render's own detail and shading stay.
+
+    Parameters
+    ----------
+    render : (H, W, 3) float32 RGB in [0, 1]
+    plate : (H, W, 3) float32 RGB in [0, 1]
+    mask : (H, W) float32 from `face_mask`
+    strength : 0 to 1, share of the difference that is made up for
+
+    Returns
+    -------
+    (H, W, 3) float32 in [0, 1]
+    """
+    weight = (4 * mask * (1 - mask)).astype(np.float32)
+    if strength <= 0 or weight.sum() < 8:
+        return render
+    difference = plate - render
+    weight = weight * _inliers(difference, weight > 0.1)
+    if weight.sum() < 8:
+        return render
+    field = _diffuse(np.clip(difference, -LARGEST_SHIFT, LARGEST_SHIFT), weight)
+    return np.clip(render + np.float32(strength) * field, 0, 1)
+
+
+def composite(rgba: np.ndarray, plate: np.ndarray, *, feather: float | None = None, mask: np.ndarray | None = None,
+              colour: float = 1.0) -> np.ndarray:
+    """Render over plate.
+
+    Parameters
+    ----------
+    rgba : (S, S, 4) uint8, straight (not premultiplied) alpha
+    plate : (S, S, 3) uint8 RGB
+    feather : pixels, by default 3 % of S
+    mask : (S, S) float32 to use in place of ``face_mask(alpha, feather)``
+    colour : strength of `match_colour`, 0 to leave the render's colours
+
+    Returns
+    -------
+    (S, S, 3) uint8; where the mask is 0, the plate bit for bit
+    """
+    if mask is None:
+        mask = face_mask(rgba[..., 3], 0.03 * rgba.shape[0] if feather is None else feather)
+    render = rgba[..., :3].astype(np.float32) / 255
+    behind = plate.astype(np.float32) / 255
+    render = match_colour(render, behind, mask, strength=colour)
+    blend = behind + mask[..., None] * (render - behind)
+    return np.where(mask[..., None] > 0, (blend * 255 + 0.5).astype(np.uint8), plate)
+
+
+def _largest(solid: np.ndarray) -> np.ndarray:
+    labels, count = ndimage.label(solid)
+    if count < 2:
+        return solid
+    return labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+
+
+def _inliers(difference: np.ndarray, band: np.ndarray) -> np.ndarray:
+    """(H, W) float32: 1 where the difference is like its neighbours' along the band, falling to 0 for outliers."""
+    values = difference[band]
+    if len(values) < 8:
+        return band.astype(np.float32)
+    middle = np.median(values, 0)
+    spread = 1.4826 * np.median(np.abs(values - middle), 0) + 0.02
+    distance = (np.abs(difference - middle) / spread).max(2)
+    return np.clip(OUTLIER + 1 - distance, 0, 1).astype(np.float32) * band
+
+
+def _diffuse(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Fill (H, W, 3) from where `weight` (H, W) is: coarse averages first, finer ones where there is weight (pull-push)."""
+    total = np.dstack([values * weight[..., None], weight])
+    levels = [total]
+    while min(levels[-1].shape[:2]) > 2:
+        levels.append(cv2.pyrDown(levels[-1]))
+    field = levels[-1][..., :3] / np.maximum(levels[-1][..., 3:], 1e-6)
+    # The two finest levels are left out: they would carry pores and hair across the seam.
+    for number in range(len(levels) - 2, -1, -1):
+        level = levels[number]
+        field = cv2.resize(field, level.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        if number >= 2:
+            share = np.clip(level[..., 3:] * 4, 0, 1)
+            field = field + share * (level[..., :3] / np.maximum(level[..., 3:], 1e-6) - field)
+    size = max(3, (min(values.shape[:2]) // 64) | 1)
+    return cv2.GaussianBlur(field, (0, 0), size / 2)

@@ -1,0 +1,61 @@
+"""What is expected of each expression channel before anything is seen: size, speed, partner on the other side.
+
+Standard deviations of a zero-mean prior on the weight: small where several channels look alike in 478 points (a puffed cheek,
+a shifted jaw), large where the points show the channel plainly. Speeds are standard deviations of a step in 1/25 s.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+_SIZE = {
+    "tongueOut": 0.01, "cheekPuff": 0.06, "jawLeft": 0.08, "jawRight": 0.08, "jawForward": 0.08,
+    "noseSneer": 0.15, "cheekSquint": 0.12, "mouthLeft": 0.12, "mouthRight": 0.12, "mouthClose": 0.2,
+    "mouthPress": 0.2, "mouthDimple": 0.2, "mouthRoll": 0.3, "mouthShrug": 0.22, "mouthFrown": 0.3, "mouthStretch": 0.3,
+    "eyeSquint": 0.2, "eyeWide": 0.3, "eyeBlink": 1.0, "eyeLook": 0.6, "jawOpen": 0.8, "mouthSmile": 0.6,
+}
+_SPEED = {"eyeBlink": 0.4, "eyeLook": 0.25, "eyeWide": 0.1, "eyeSquint": 0.06, "brow": 0.06, "cheek": 0.04,
+          "nose": 0.05, "jawLeft": 0.03, "jawRight": 0.03, "jawForward": 0.04, "jawOpen": 0.25, "mouthLeft": 0.06,
+          "mouthRight": 0.06, "mouth": 0.15, "tongue": 0.05}
+DEFAULT_SIZE, DEFAULT_SPEED, MIRROR = 0.4, 0.1, 0.25
+"""`MIRROR`: standard deviation of left minus right of a pair, except blinks and looks, which are free."""
+
+
+def sizes(names: list[str]) -> np.ndarray:
+    """(K,) prior standard deviations."""
+    return np.array([_lookup(name, _SIZE, DEFAULT_SIZE) for name in names])
+
+
+def temporal_weights(names: list[str], fps: float) -> np.ndarray:
+    """(K,) weights of squared steps between frames at `fps`."""
+    speed = np.array([_lookup(name, _SPEED, DEFAULT_SPEED) for name in names])
+    return fps / 25.0 / speed**2
+
+
+def precision(names: list[str]) -> np.ndarray:
+    """(K, K) inverse prior covariance: sizes on the diagonal, left–right pairs tied to each other."""
+    out = np.diag(1.0 / sizes(names) ** 2)
+    place = {name: k for k, name in enumerate(names)}
+    for name, k in place.items():
+        other = place.get(name[:-4] + "Right") if name.endswith("Left") else None
+        if other is None or name in ("jawLeft", "mouthLeft") or name.startswith(("eyeBlink", "eyeLook")):
+            continue
+        tie = 1.0 / MIRROR**2
+        out[[k, other], [k, other]] += tie
+        out[k, other] -= tie
+        out[other, k] -= tie
+    return out
+
+
+def caps(names: list[str]) -> dict[int, int]:
+    """Channels that another one bounds from above: mouthClose closes what jawOpen has opened."""
+    place = {name: k for k, name in enumerate(names)}
+    if "mouthClose" in place and "jawOpen" in place:
+        return {place["mouthClose"]: place["jawOpen"]}
+    return {}
+
+
+def _lookup(name: str, table: dict[str, float], default: float) -> float:
+    """The value of the longest key that `name` starts with."""
+    keys = [key for key in table if name.startswith(key)]
+    return table[max(keys, key=len)] if keys else default

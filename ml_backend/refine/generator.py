@@ -1,0 +1,180 @@
+"""The refining network: a window of composites and an identity feature in, a person out (Yi et al. 2020, §3.4, eq. (3)).
+
+o_t = A_t · r_t + (1 - A_t) · C_t: where the attention A is 1 the rendering stays as it is, where it is 0 the generated
+colour C replaces it. Pictures are float in [-1, 1] inside the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ml_backend.refine.config import FEATURE_SIZE, RefinerConfig
+
+
+class AdaIN(nn.Module):
+    """Instance normalisation whose scale and bias come from outside (no running statistics)."""
+
+    def __init__(self, channels: int, *, unit_scale: bool) -> None:
+        super().__init__()
+        self.channels, self.unit_scale = channels, unit_scale
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """Normalise `x` (B, C, H, W) and apply `style` (B, 2C): scales, then biases."""
+        scale, bias = style[:, :, None, None].chunk(2, dim=1)
+        mean = x.mean((2, 3), keepdim=True)
+        # A 1x1 or constant map has no spread: the floor keeps its gradient finite.
+        spread = (x - mean).square().mean((2, 3), keepdim=True).add(1e-5).rsqrt()
+        return (x - mean) * (spread * (1 + scale if self.unit_scale else scale)) + bias
+
+
+class StyleNetwork(nn.Sequential):
+    """MLP from an identity feature (B, 512) to the numbers of all AdaIN layers (B, outputs)."""
+
+    def __init__(self, outputs: int, hidden: int, layers: int) -> None:
+        widths = [FEATURE_SIZE] + [hidden] * (layers - 1) + [outputs]
+        parts: list[nn.Module] = []
+        for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+            parts += [nn.ReLU()] * (i > 0) + [nn.Linear(a, b)]
+        super().__init__(*parts)
+
+
+class StyledConv(nn.Module):
+    """3x3 convolution, AdaIN, leaky ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int = 1, unit_scale: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm = AdaIN(outputs, unit_scale=unit_scale)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        return F.leaky_relu(self.norm(self.conv(x), style), 0.2)
+
+
+class CompactUNet(nn.Module):
+    """The default trunk, made for a CPU: works on 2x2 pixel blocks, halves four times more, adds its skips.
+
+    The first level has no normalisation: instance statistics there would erase the very colours that
+    have to be put right, and would change from frame to frame.
+    """
+
+    multiple = 32
+
+    def __init__(self, config: RefinerConfig) -> None:
+        super().__init__()
+        widths = [config.channels * m for m in config.multipliers]
+        unit = config.unit_scale
+        self.stem = nn.Conv2d(3 * config.window * 4, widths[0], 3, 1, 1)
+        pairs = list(zip(widths, widths[1:], strict=False))
+        self.down = nn.ModuleList(StyledConv(a, b, stride=2, unit_scale=unit) for a, b in pairs)
+        self.same = nn.ModuleList(StyledConv(b, b, unit_scale=unit) for _, b in pairs)
+        self.lift = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in reversed(pairs))
+        self.up = nn.ModuleList(StyledConv(a, a, unit_scale=unit) for a, _ in reversed(pairs[1:]))
+        self.last = nn.Conv2d(widths[0], widths[0], 3, 1, 1)
+        self.heads = nn.Conv2d(widths[0], 16, 3, 1, 1)
+        self.tidy = nn.Conv2d(4 + 3, 4, 3, 1, 1)
+        self.style_sizes = [2 * layer.norm.channels for layer in (*self.down, *self.same, *self.up)]  # type: ignore[union-attr]
+        nn.init.zeros_(self.tidy.weight)
+        nn.init.zeros_(self.tidy.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, styles: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Heads before their activations, (B, 3, H, W) and (B, 1, H, W), for a window `x` (B, 3·window, H, W)."""
+        n = len(self.down)
+        h = F.leaky_relu(self.stem(F.pixel_unshuffle(x, 2)), 0.2)
+        skips = [h]
+        for i in range(n):
+            h = self.down[i](h, styles[i])
+            h = h + self.same[i](h, styles[n + i])
+            skips.append(h)
+        skips.pop()
+        for i in range(n):
+            h = F.interpolate(self.lift[i](h), scale_factor=2.0, mode="nearest") + skips.pop()
+            h = h + (self.up[i](h, styles[2 * n + i]) if i < n - 1 else F.leaky_relu(self.last(h), 0.2))
+        heads = F.pixel_shuffle(self.heads(h), 2)
+        out = self.tidy(torch.cat([F.leaky_relu(heads, 0.2), x[:, -3:]], 1))
+        return out[:, :3], out[:, 3:]
+
+
+class PublishedUNet(nn.Module):
+    """The published trunk: 4x4 convolutions with stride 2 down and up, concatenated skips, two 7x7 heads."""
+
+    multiple = 256
+
+    def __init__(self, config: RefinerConfig) -> None:
+        super().__init__()
+        widths = [config.channels * m for m in config.multipliers]
+        n, unit = len(widths), config.unit_scale
+        ins = [3 * config.window, *widths[:-1]]
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(ins, widths, strict=True))
+        outs = [*reversed(widths[:-1]), config.channels]
+        up_ins = [widths[-1], *(2 * w for w in outs[:-1])]
+        self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in zip(up_ins, outs, strict=True))
+        normed = [*widths[1:-1], *outs]
+        self.norms = nn.ModuleList(AdaIN(c, unit_scale=unit) for c in normed)
+        self.dropout = nn.Dropout(config.dropout)
+        self.colour = nn.Conv2d(config.channels, 3, 7, 1, 3)
+        self.attention = nn.Conv2d(config.channels, 1, 7, 1, 3)
+        self.levels = n
+        self.style_sizes = [2 * c for c in normed]
+
+    def forward(self, x: Tensor, styles: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Heads before their activations, (B, 3, H, W) and (B, 1, H, W), for a window `x` (B, 3·window, H, W)."""
+        n, skips, h = self.levels, [], x
+        for i in range(n):
+            h = self.down[i](h if i == 0 else F.leaky_relu(h, 0.2))
+            if 0 < i < n - 1:
+                h = self.norms[i - 1](h, styles[i - 1])
+            skips.append(h)
+        skips.pop()
+        for i in range(n):
+            k = n - 2 + i
+            h = self.norms[k](self.up[i](F.relu(h)), styles[k])
+            h = self.dropout(h) if i < 3 else h
+            h = torch.cat([h, skips.pop()], 1) if skips else h
+        h = F.relu(h)
+        return self.colour(h), self.attention(h)
+
+
+class Generator(nn.Module):
+    """Trunk, style network and eq. (3).
+
+    An untrained default generator passes the composite through: its heads start at zero, the colour head adds to the
+    composite, and the attention starts at sigmoid(`attention_bias`) on the rendering's side.
+    """
+
+    def __init__(self, config: RefinerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.trunk = PublishedUNet(config) if config.name == "yi2020" else CompactUNet(config)
+        self.style = StyleNetwork(sum(self.trunk.style_sizes), config.style_hidden, config.style_layers)
+        if config.unit_scale:
+            # Small first styles: 1 + s near 1, biases near 0, yet not exactly zero so that identities differ at once.
+            nn.init.normal_(self.style[-1].weight, std=0.01)  # type: ignore[arg-type]
+            nn.init.zeros_(self.style[-1].bias)  # type: ignore[arg-type]
+
+    def forward(self, window: Tensor, identity: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Refine the last frame of `window`.
+
+        Parameters
+        ----------
+        window : (B, 3·window, H, W) float in [-1, 1], composites t-2, t-1, t along the channels
+        identity : (B, 512) float, L2-normalised
+
+        Returns
+        -------
+        refined (B, 3, H, W) in [-1, 1]; colour (B, 3, H, W); attention (B, 1, H, W) in [0, 1], 1 = the rendering stays
+        """
+        styles = self.style(identity).split(self.trunk.style_sizes, dim=1)
+        colour, logit = self.trunk(window, styles)
+        now = window[:, -3:]
+        colour = (now + 2 * torch.tanh(colour)).clamp(-1, 1) if self.config.residual else torch.tanh(colour)
+        attention = torch.sigmoid(logit + self.config.attention_bias)
+        return attention * now + (1 - attention) * colour, colour, attention
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of trainable values in `module`."""
+    return sum(p.numel() for p in module.parameters())

@@ -1,0 +1,126 @@
+"""The last stages: full frames, film, contact sheet, scene."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ml_backend.artefacts.plates import Plates
+from ml_backend.audio.load import Speech
+from ml_backend.background.composite import face_mask
+from ml_backend.blender import run_job
+from ml_backend.config import FPS
+from ml_backend.data.frames import FrameFolder, read_image
+from ml_backend.errors import UserInputError
+from ml_backend.film.mux import write_film
+from ml_backend.film.paste_back import paste_back
+from ml_backend.film.sheet import write_sheet
+from ml_backend.take import settings_key
+from ml_backend.talk.picture import job, portrait_frame, studio_backdrop
+from ml_backend.talk.session import Session
+from ml_backend.talk.target import Target
+
+REFINED_MARGIN = 0.03
+"""How far, in crop sides, refined pixels may reach beyond the rendered face, so that the refiner can mend the seam."""
+
+
+def full_frames(
+    target: Target, plates: Plates, rgba: Path, faces: FrameFolder, *, refined: bool
+) -> Iterator[np.ndarray]:
+    """Yield every output frame (H, W, 3): the face pasted back into the full plate."""
+    size = len(faces[0])
+    for index, source in enumerate(plates.source):
+        alpha = read_image(rgba / f"{index:06d}.png")[..., 3]
+        if refined:
+            reach = 2 * max(1, round(REFINED_MARGIN * size)) + 1
+            alpha = cv2.dilate(alpha, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+        yield paste_back(target.frames[int(source)], faces[index], target.track.crop, face_mask(alpha))
+
+
+def portrait_frames(rgba: Path, count: int, size: int) -> Iterator[np.ndarray]:
+    """Yield the built-in head's frames over the studio backdrop."""
+    backdrop = studio_backdrop(size)
+    for index in range(count):
+        yield portrait_frame(rgba / f"{index:06d}.png", backdrop)
+
+
+def make_film(session: Session, frames: Iterator[np.ndarray], speech: Speech, keys: dict, count: int) -> None:
+    """Write the film into the take, then put it and its contact sheet where the user wants them."""
+    take, options = session.take, session.options
+
+    def work(progress):
+        write_film(
+            frames,
+            options.speech,
+            take.path("take.mp4"),
+            fps=FPS,
+            seconds=speech.seconds,
+            count=count,
+            progress=progress,
+            comment=f"Synthetic speech animation made with Parley; key {settings_key(keys)}",
+        )
+        write_sheet(take.path("take.mp4"), take.path("sheet.png"))
+        return {"frames": count, "seconds": count / FPS}
+
+    session.stage("film", "Writing the film", keys, ["take.mp4", "sheet.png"], work)
+    deliver(session, take.path("take.mp4"), options.out)
+    deliver(session, take.path("sheet.png"), options.sheet)
+
+
+def deliver(session: Session, made: Path, wanted: Path) -> None:
+    """Copy `made` to `wanted`, whole or not at all, and remember it as ours."""
+    part = wanted.with_name(f".{wanted.name}.part")
+    try:
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(made, part)
+        os.replace(part, wanted)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise UserInputError(f"{wanted} can't be written ({error.strerror}); the result lies at {made}.") from error
+    session.take.record(wanted)
+
+
+def make_scene(session: Session, target: Target | None) -> None:
+    """Save the editable Blender scene that the film was rendered from."""
+    options, take = session.options, session.take
+    wanted = options.scene
+    if wanted is None:
+        return
+    settings: dict = {
+        "motion": take.key("motion"),
+        "character": take.key("character"),
+        "place": str(wanted.resolve()),
+        "size": options.size,
+        "engine": options.engine,
+    }
+    extra: dict = {"view": "portrait"}
+    if target is not None:
+        settings["plates"] = take.key("plates")
+        extra = {
+            "view": "full",
+            "plates": str(take.path("plates.json").resolve()),
+            "plate_pattern": target.frames.pattern,
+        }
+
+    def work(progress):
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        result = run_job(
+            session.blender,
+            job(session, scene=str(wanted.resolve()), speech=str(options.speech.resolve()), **extra),
+            take.path("jobs/scene.json"),
+            take.path("logs/scene.log"),
+            progress=progress,
+            warn=session.terminal.warn,
+        )
+        take.record(wanted)
+        return {key: value for key, value in result.items() if isinstance(value, str | int | float)}
+
+    # The .blend itself is guarded: an edited one is never written over without --overwrite.
+    if not wanted.exists():
+        settings["missing"] = True
+    session.stage("scene", "Saving the scene", settings, [], work)

@@ -1,0 +1,167 @@
+"""`parley talk` from its first check to its last file."""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+
+from ml_backend import __version__
+from ml_backend.artefacts import plates as plates_file
+from ml_backend.artefacts.performance import Performance
+from ml_backend.audio.load import Speech, load_speech
+from ml_backend.blender import find_blender
+from ml_backend.config import FPS, motion_weights
+from ml_backend.take import Take, file_hash
+from ml_backend.talk import film, picture
+from ml_backend.talk.builtin import builtin_character
+from ml_backend.talk.options import TalkOptions, check
+from ml_backend.talk.session import Session
+from ml_backend.talk.speaking import choose_plates, perform, personal_weights
+from ml_backend.talk.target import load_target
+from ml_backend.terminal import Terminal
+
+LONG_SPEECH = 300.0
+"""Seconds of speech from which the user is told what it will take."""
+
+SECONDS_PER_FRAME = 1.3
+"""Rendering and compositing one frame on two cores without a GPU, measured on the machine of the README."""
+
+
+def talk(options: TalkOptions, terminal: Terminal) -> dict:
+    """Make the film (and scene); returns the report that is also written as ``report.json``.
+
+    Raises
+    ------
+    ParleyError
+        With one sentence for the user; what is done so far stays in the take folder.
+    """
+    start = time.monotonic()
+    check(options)
+    blender = find_blender(options.blender)
+    speech = load_speech(options.speech)
+    _warn_of_length(speech, terminal)
+    take = Take.open(options.take_folder)
+    try:
+        for product in filter(None, (options.out, options.sheet, options.scene)):
+            take.guard(product, overwrite=options.overwrite)
+        session = Session.start(options, terminal, take, blender)
+        performance = _clip_film(session, speech) if options.target else _builtin_film(session, speech)
+        report = _report(session, speech, performance, time.monotonic() - start)
+    finally:
+        take.close()
+    terminal.say(
+        f"Film: {options.out} ({report['film']['seconds']:.1f} s). Contact sheet: {options.sheet}."
+        + (f" Scene: {options.scene}." if options.scene else "")
+        + f" Everything else: {options.take_folder}"
+    )
+    return report
+
+
+def _warn_of_length(speech: Speech, terminal: Terminal) -> None:
+    if speech.seconds > LONG_SPEECH:
+        hours = speech.seconds * FPS * SECONDS_PER_FRAME / 3600
+        terminal.warn(
+            f"The speech lasts {speech.seconds / 60:.0f} min: about {speech.seconds * FPS:.0f} frames and {hours:.1f} h "
+            "on two cores without a GPU; Ctrl-C stops, the same command resumes."
+        )
+
+
+def _builtin_film(session: Session, speech: Speech) -> Performance:
+    take, options = session.take, session.options
+    session.stage(
+        "character",
+        "Building the character",
+        {"model": session.model_key(), "size": options.size},
+        ["character.npz"],
+        lambda progress: builtin_character(session.model, options.size, take.path("character.npz")) and None,
+    )
+    performance = perform(session, speech, motion_weights(), None)
+    film.make_scene(session, None)
+    rgba = picture.render_portrait(session)
+    count = len(performance)
+    film.make_film(
+        session,
+        film.portrait_frames(rgba, count, options.size),
+        speech,
+        {"frames": take.key("frames_rgba"), "speech": file_hash(options.speech)},
+        count,
+    )
+    return performance
+
+
+def _clip_film(session: Session, speech: Speech) -> Performance:
+    take = session.take
+    target = load_target(session)
+    performance = perform(session, speech, personal_weights(session, target), target)
+    plates = choose_plates(session, performance, target)
+    film.make_scene(session, target)
+    rgba = picture.render_talk(session, target)
+    drawn = picture.composites(
+        session, "composites", "Composing", rgba, target, plates.source, {"rgba": take.key("frames_rgba")}
+    )
+    faces, refined = picture.refine(session, target, plates, drawn)
+    frames = film.full_frames(target, plates, rgba, faces, refined=refined)
+    film.make_film(
+        session,
+        frames,
+        speech,
+        {
+            "composites": take.key("composites"),
+            "refined": take.key("refined") if refined else None,
+            "speech": file_hash(session.options.speech),
+        },
+        len(performance),
+    )
+    return performance
+
+
+def _report(session: Session, speech: Speech, performance: Performance, seconds: float) -> dict:
+    take, options = session.take, session.options
+    mebibyte = 1024.0
+    report = {
+        "parley": __version__,
+        "python": platform.python_version(),
+        "blender": session.blender.name,
+        "speech": {
+            "file": options.speech.name,
+            "seconds": round(speech.seconds, 3),
+            "sha256": file_hash(options.speech),
+        },
+        "target": None
+        if options.target is None
+        else {"file": options.target.name, "sha256": file_hash(options.target)},
+        "film": {"file": options.out.name, "frames": len(performance), "seconds": len(performance) / FPS, "fps": FPS},
+        "settings": {
+            "seed": options.seed,
+            "engine": options.engine,
+            "size": options.size,
+            "pose": options.pose,
+            "refine": options.refine,
+            "refine_minutes": options.refine_minutes,
+        },
+        "seconds": {
+            "total": round(seconds, 2),
+            "stages": {name: round(entry["seconds"], 2) for name, entry in take.state["stages"].items()},
+            "this_run": {name: round(value, 2) for name, value in take.seconds.items()},
+        },
+        "peak_memory_mib": {
+            "backend": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / mebibyte),
+            "blender": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / mebibyte),
+        },
+        "stages": session.facts,
+        "warnings": session.terminal.warnings,
+        "synthetic": "The film shows synthetic speech animation made with Parley.",
+        "mouth_opening_mean": float(np.mean(performance.expression[:, performance.names.index("jawOpen")])),
+    }
+    if take.path("plates.json").exists() and options.target is not None:
+        report["plates_used"] = len(np.unique(plates_file.load(take.path("plates.json")).source))
+    path = take.path("report.json")
+    part = Path(f"{path}.part")
+    part.write_text(json.dumps(report, indent=1, default=str))
+    part.replace(path)
+    return report
