@@ -24,7 +24,8 @@ def report() -> str:
         lines.append(f"  {'Blender':<16}{find_blender(None).name}")
     except DependencyError:
         lines.append(f"  {'Blender':<16}MISSING: {HOW_TO_GET}")
-    for title, path in (("face model", head_model()), ("motion weights", motion_weights()), ("sample", sample_speech())):
+    embedded = (("face model", head_model()), ("motion weights", motion_weights()), ("sample", sample_speech()))
+    for title, path in embedded:
         lines.append(f"  {title:<16}{path.name if path.exists() else 'MISSING: install Parley again'}")
     return "\n".join(lines)
 

@@ -133,6 +133,10 @@ class Take:
             self._write()
         return facts
 
+    def forget(self, stage: str) -> None:
+        """Have `stage` run again although its key is unchanged."""
+        self.state["stages"].pop(stage, None)
+
     def guard(self, product: Path, *, overwrite: bool) -> None:
         """Refuse to replace a file that this take did not write or that was edited since.
 

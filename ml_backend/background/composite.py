@@ -13,6 +13,7 @@ __all__ = ["composite", "crop_resize", "face_mask", "match_colour"]
 OPAQUE = 0.5
 ERODE_SHARE = 0.2  # of the feather: the outermost rendered pixels are partly background
 OUTLIER = 3.0  # robust deviations beyond which a border pixel (hair, a hand) doesn't vote
+COARSE = 4  # pixels of the render per pixel of the colour field: finer, it would carry pores and hair across the seam
 LARGEST_SHIFT = 0.35  # of the colour range: more is no matter of light but of another object
 
 
@@ -66,8 +67,14 @@ def match_colour(render: np.ndarray, plate: np.ndarray, mask: np.ndarray, *, str
     weight = weight * _inliers(difference, weight > 0.1)
     if weight.sum() < 8:
         return render
-    field = _diffuse(np.clip(difference, -LARGEST_SHIFT, LARGEST_SHIFT), weight)
-    return np.clip(render + np.float32(strength) * field, 0, 1)
+    small = tuple(max(1, round(length / COARSE)) for length in mask.shape[::-1])
+    gathered = [cv2.resize(values * weight[..., None], small, interpolation=cv2.INTER_AREA)
+                for values in (np.clip(difference, -LARGEST_SHIFT, LARGEST_SHIFT), render)]
+    field = _diffuse(np.dstack([*gathered, cv2.resize(weight, small, interpolation=cv2.INTER_AREA)]))
+    field = cv2.resize(field, mask.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    # What is darker than the skin at the border (mouth, nostrils, pupils) gets its share of the light, not all of it.
+    share = np.clip(render.mean(2) / np.maximum(field[..., 3:].mean(2), 0.05), 0, 1)[..., None]
+    return np.clip(render + np.float32(strength) * share * field[..., :3], 0, 1)
 
 
 def composite(rgba: np.ndarray, plate: np.ndarray, *, feather: float | None = None, mask: np.ndarray | None = None,
@@ -113,19 +120,23 @@ def _inliers(difference: np.ndarray, band: np.ndarray) -> np.ndarray:
     return np.clip(OUTLIER + 1 - distance, 0, 1).astype(np.float32) * band
 
 
-def _diffuse(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Fill (H, W, 3) from where `weight` (H, W) is: coarse averages first, finer ones where there is weight (pull-push)."""
-    total = np.dstack([values * weight[..., None], weight])
+def _diffuse(total: np.ndarray) -> np.ndarray:
+    """Pull and push: weighted averages from coarse to fine, finer ones only where there is weight.
+
+    Parameters
+    ----------
+    total : (h, w, C + 1) float32, values times weight, then the weight
+
+    Returns
+    -------
+    (h, w, C) float32
+    """
     levels = [total]
     while min(levels[-1].shape[:2]) > 2:
         levels.append(cv2.pyrDown(levels[-1]))
-    field = levels[-1][..., :3] / np.maximum(levels[-1][..., 3:], 1e-6)
-    # The two finest levels are left out: they would carry pores and hair across the seam.
-    for number in range(len(levels) - 2, -1, -1):
-        level = levels[number]
+    field = levels[-1][..., :-1] / np.maximum(levels[-1][..., -1:], 1e-6)
+    for level in levels[-2::-1]:
         field = cv2.resize(field, level.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-        if number >= 2:
-            share = np.clip(level[..., 3:] * 4, 0, 1)
-            field = field + share * (level[..., :3] / np.maximum(level[..., 3:], 1e-6) - field)
-    size = max(3, (min(values.shape[:2]) // 64) | 1)
-    return cv2.GaussianBlur(field, (0, 0), size / 2)
+        share = np.clip(level[..., -1:] * 4, 0, 1)
+        field = field + share * (level[..., :-1] / np.maximum(level[..., -1:], 1e-6) - field)
+    return cv2.GaussianBlur(field, (0, 0), 1.0)

@@ -30,7 +30,8 @@ def crop_resize(frame: np.ndarray, crop: Sequence[float] | np.ndarray, size: int
     return resample(frame, side / size, (x, y), (size, size), cv2.BORDER_REPLICATE)
 
 
-def resample(image: np.ndarray, step: float, origin: tuple[float, float], size: tuple[int, int], border: int) -> np.ndarray:
+def resample(image: np.ndarray, step: float, origin: tuple[float, float], size: tuple[int, int],
+             border: int) -> np.ndarray:
     """Axis-aligned scaling with anti-aliasing.
 
     Parameters

@@ -22,8 +22,8 @@ REFUSED = {"tty", "bin", "xbin", "adf", "idf", "lavfi", "concat", "hls", "sdp", 
 HEIC = {"heic", "heix", "mif1", "msf1", "hevc"}
 SMOOTH = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 # AVColorSpace (what the stream says) → the matrix swscale is to use.
-MATRICES = {1: Colorspace.ITU709, 4: Colorspace.FCC, 5: Colorspace.ITU601, 6: Colorspace.ITU601, 7: Colorspace.SMPTE240M,
-            9: Colorspace.BT2020, 10: Colorspace.BT2020}
+MATRICES = {1: Colorspace.ITU709, 4: Colorspace.FCC, 5: Colorspace.ITU601, 6: Colorspace.ITU601,
+            7: Colorspace.SMPTE240M, 9: Colorspace.BT2020, 10: Colorspace.BT2020}
 ANAMORPHIC_MIN, ANAMORPHIC_MAX = 1.005, 4.0
 
 
@@ -193,8 +193,9 @@ class ToRgb:
             matrix = Colorspace.ITU709 if frame.width >= 1280 or frame.height > 576 else Colorspace.ITU601
         full = frame.color_range == 2 or frame.format.name.startswith("yuvj")
         converted = self._reformatter.reformat(
-            frame, *self._size, format="rgb48le" if hdr_video else "rgb24", src_colorspace=matrix, dst_colorspace=matrix,
-            interpolation=SMOOTH, src_color_range=ColorRange.JPEG if full else ColorRange.MPEG, dst_color_range=ColorRange.JPEG)
+            frame, *self._size, format="rgb48le" if hdr_video else "rgb24", interpolation=SMOOTH,
+            src_colorspace=matrix, src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
+            dst_colorspace=matrix, dst_color_range=ColorRange.JPEG)
         image = converted.to_ndarray()
         if hdr_video:
             image = hdr.to_sdr(image, frame.color_trc)

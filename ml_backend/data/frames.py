@@ -25,11 +25,11 @@ def frame_path(folder: Path, index: int) -> Path:
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """Lossless PNG of (H, W, 3) or (H, W, 4) uint8 RGB(A), compressed lightly because frames are many and read back soon."""
+    """Lossless PNG of (H, W, 3) or (H, W, 4) uint8 RGB(A), compressed lightly: frames are many and soon read back."""
     order = cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
     done, data = cv2.imencode(".png", cv2.cvtColor(image, order), [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])
     if not done:
-        raise ArtefactError(f"A frame of shape {image.shape} can't be written as PNG; this is an error of Parley, report it.")
+        raise ArtefactError(f"A frame of shape {image.shape} can't be written as PNG; extract the frames again.")
     return data.tobytes()
 
 
@@ -47,7 +47,8 @@ def write_whole(path: Path, data: bytes) -> None:
         os.replace(part, path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise UserInputError(f"Can't write {path} ({error.strerror}); free some space or choose another folder.") from error
+        raise UserInputError(f"Can't write {path} ({error.strerror}); free some space or choose "
+                             "another folder.") from error
 
 
 def read_png(path: Path) -> np.ndarray:
@@ -81,7 +82,8 @@ class FrameFolder(Sequence[np.ndarray]):
     notes : tuple of str, one sentence each: what the user should know about these frames
     """
 
-    def __init__(self, folder: Path, count: int, *, fps: float = 25.0, notes: Sequence[str] = (), keep: int = 4) -> None:
+    def __init__(self, folder: Path, count: int, *, fps: float = 25.0, notes: Sequence[str] = (),
+                 keep: int = 4) -> None:
         self.folder = Path(folder)
         self.fps = fps
         self.notes = tuple(notes)

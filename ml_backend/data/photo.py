@@ -13,6 +13,7 @@ from ml_backend.errors import UserInputError
 
 # Named, because Pillow also claims MPEG streams as pictures.
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "PPM", "JPEG2000")
+TOO_LARGE = "has too many pixels to be read safely; scale the photo down to 8000 pixels or less."
 MOVING = ("GIF", "PNG")  # several frames in one of these is a clip, and FFmpeg decodes it
 
 
@@ -30,7 +31,7 @@ def open_photo(path: Path) -> Image.Image | None:
     except (UnidentifiedImageError, OSError):
         return None
     except Image.DecompressionBombError as error:
-        raise UserInputError(f"{path} has too many pixels to be read safely; scale the photo down to 8000 pixels or less.") from error
+        raise UserInputError(f"{path} {TOO_LARGE}") from error
     if getattr(image, "n_frames", 1) > 1 and image.format in MOVING:
         image.close()
         return None
@@ -60,7 +61,7 @@ def read_photo(path: Path, longest: int) -> np.ndarray:
     except (OSError, SyntaxError, ValueError) as error:
         raise UserInputError(f"The photo {path} is damaged ({error}); save or copy it again.") from error
     except Image.DecompressionBombError as error:
-        raise UserInputError(f"{path} has too many pixels to be read safely; scale the photo down to 8000 pixels or less.") from error
+        raise UserInputError(f"{path} {TOO_LARGE}") from error
     return shrink(rgb, longest)
 
 

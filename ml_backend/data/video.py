@@ -63,7 +63,8 @@ def probe(path: Path) -> VideoInfo:
     decode.check_file(path)
     if (image := photo.open_photo(path)) is not None:
         with image:
-            return VideoInfo(*photo.upright_size(image), fps=0.0, seconds=0.0, rotation=0, has_sound=False, is_photo=True)
+            width, height = photo.upright_size(image)
+        return VideoInfo(width, height, fps=0.0, seconds=0.0, rotation=0, has_sound=False, is_photo=True)
     with decode.open_clip(path) as container:
         stream = decode.picture_stream(container, path)
         frame = _first_frame(container, stream, path)
@@ -146,7 +147,7 @@ def _extract_clip(path: Path, folder: Path, span: _Span, longest: int, progress:
         count, end = 0, 0.0
         convert: decode.ToRgb | None = None
         with _Writer(folder) as writer:
-            for frame, first, last, end in _nearest(frames, span):
+            for frame, first, last, end in _nearest(frames, span):  # noqa: B007 - the last end is used below
                 convert = convert or decode.ToRgb(frame, decode.pixel_aspect(stream, frame), longest)
                 writer.write(convert, frame, range(first, last))
                 count = last
@@ -227,7 +228,8 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
 def _declared_seconds(container: InputContainer, stream: VideoStream) -> float:
     """Length that the file claims, 0 where it claims none."""
     if stream.duration and stream.time_base:
-        return float((stream.duration + max(stream.start_time or 0, 0)) * stream.time_base) - decode.time_zero(container)
+        end = (stream.duration + max(stream.start_time or 0, 0)) * stream.time_base
+        return float(end) - decode.time_zero(container)
     return max(container.duration or 0, 0) / 1e6
 
 
@@ -246,7 +248,8 @@ def _seek(container: InputContainer, stream: VideoStream, start: float) -> bool:
 
 def _refuse_nothing(path: Path, span: _Span, declared: float, damage: decode.Damage) -> None:
     if span.start > 0 and not damage.packets:
-        raise UserInputError(f"{path} is {declared:.1f} s long and can't be begun at {span.start:g} s; give an earlier start.")
+        raise UserInputError(f"{path} is {declared:.1f} s long and can't be begun at {span.start:g} s; "
+                             "give an earlier start.")
     raise UserInputError(f"{path} holds no frame that can be decoded; export the clip again as MP4.")
 
 
@@ -256,7 +259,8 @@ def _notes(path: Path, span: _Span, count: int, end: float, declared: float, dam
     wanted = min(declared - span.start, span.limit / span.fps)
     if wanted - got > max(0.5, 0.02 * wanted) or damage.packets:
         if wanted - got > 0.1 and got < LEAST_SECONDS:
-            raise UserInputError(f"{path} is damaged: only {got:.2f} s of {declared:.1f} s can be decoded; export it again.")
+            raise UserInputError(f"{path} is damaged: only {got:.2f} s of {declared:.1f} s can be decoded; "
+                                 "export it again.")
         notes.append(f"{path.name} is damaged or cut off: {got:.1f} s of {max(wanted, got):.1f} s were taken.")
     if count == span.most and declared - span.start - span.most / span.fps > 0.1:
         notes.append(f"{path.name} is long: its first {got:.0f} s were taken.")
@@ -264,7 +268,7 @@ def _notes(path: Path, span: _Span, count: int, end: float, declared: float, dam
 
 
 def _key(path: Path, *settings: object) -> str:
-    """Hash of the settings and of the file's size, beginning, middle and end: a clip swapped under its name is noticed."""
+    """Hash of the settings and of the file's size, beginning, middle and end, so that a swapped clip is noticed."""
     digest = hashlib.sha256(repr(settings).encode())
     size = path.stat().st_size
     digest.update(str(size).encode())

@@ -13,7 +13,8 @@ from ml_backend.background.warp import resample
 VISIBLE = 1 / 512  # of the mask: less would change no 8-bit value
 
 
-def paste_back(full_frame: np.ndarray, patch: np.ndarray, crop: Sequence[float] | np.ndarray, mask: np.ndarray) -> np.ndarray:
+def paste_back(full_frame: np.ndarray, patch: np.ndarray, crop: Sequence[float] | np.ndarray,
+               mask: np.ndarray) -> np.ndarray:
     """Put `patch` where `crop_resize` took it from, by the inverse of its map.
 
     Parameters

@@ -38,7 +38,8 @@ def model_measures(model: FaceModel, expression: np.ndarray) -> np.ndarray:
         vertex = points[name]
         return model.mean_shape[vertex] + expression @ model.expression_basis[:, vertex]
 
-    opening = np.linalg.norm(position(UPPER_LIP) - position(LOWER_LIP), axis=1)
+    # Along y and with its sign: lips that press into each other are shut, not open.
+    opening = np.maximum((position(LOWER_LIP) - position(UPPER_LIP))[:, 1], 0)
     width = np.linalg.norm(position(CORNER_RIGHT) - position(CORNER_LEFT), axis=1)
     return np.stack([opening, width], 1).astype(np.float32)
 

@@ -10,11 +10,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.reconstruct.points import LID_PAIRS_LEFT, LID_PAIRS_RIGHT, LIP_PAIRS, Rig
+from ml_backend.reconstruct.points import (
+    EYE_CORNERS_LEFT,
+    EYE_CORNERS_RIGHT,
+    IRIS_LEFT,
+    IRIS_RIGHT,
+    LID_PAIRS_LEFT,
+    LID_PAIRS_RIGHT,
+    LIP_PAIRS,
+    Rig,
+)
 
 LIP_BIAS_LIMIT = 0.0020
 LIP_BIAS_TYPICAL = 0.0008
 CLOSED_SHARE = 0.25
+GAZE_BIAS_LIMIT = 0.0018
 ENOUGH_FRAMES = 25
 NEUTRAL_LIDS = (0.8, 1.05)
 """How far a person's neutral lid gap may leave the model's, so that eyeBlink at 1 still closes it."""
@@ -29,6 +39,7 @@ class Levels:
     lip_closed : (P,) distance of the inner lips' points when they touch
     lid_open, lid_closed : (6,) right three, left three
     lip_rest, lid_rest : (P,), (6,) distances in the fitted neutral face
+    gaze_rest : (2, 2) x and y of the right and left iris beside the model's when the person looks ahead
     lid_shut : (6,) distance to aim at for a shut eye (slightly negative where eyeBlink closes more than the gap)
     """
 
@@ -38,6 +49,7 @@ class Levels:
     lip_rest: np.ndarray
     lid_rest: np.ndarray
     lid_shut: np.ndarray
+    gaze_rest: np.ndarray
 
 
 def gap(points: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -61,7 +73,20 @@ def levels(observed: np.ndarray, rig: Rig) -> Levels:
             shut[side] = np.clip(low, 0.08, 0.4) if low < 0.5 else CLOSED_SHARE
     rest = np.clip(wide, NEUTRAL_LIDS[0] * model_lids, NEUTRAL_LIDS[1] * model_lids)
     return Levels(np.clip(np.minimum(closed, lip.mean(0) if many else lip[0]), -0.001, LIP_BIAS_LIMIT), wide, shut * wide,
-                  lip_rest, rest, np.minimum(rest - model_lids, 0) / 2)
+                  lip_rest, rest, np.minimum(rest - model_lids, 0) / 2, _gaze_rest(observed, rig, many))
+
+
+def _gaze_rest(observed: np.ndarray, rig: Rig, many: bool) -> np.ndarray:
+    """(2, 2) bias of the irises: their median in a clip, in a photo only that by which the eyes would squint."""
+    out = np.zeros((2, 2))
+    for eye, (iris, corners) in enumerate(((IRIS_RIGHT, EYE_CORNERS_RIGHT), (IRIS_LEFT, EYE_CORNERS_LEFT))):
+        row, ends = rig.rows((iris,)), rig.rows(corners)
+        if len(row) and len(ends) == 2:
+            seen = observed[:, row[0]] - observed[:, ends].mean(1) - (rig.mean[row[0]] - rig.mean[ends].mean(0))
+            out[eye] = np.median(seen[:, :2], axis=0)
+    if not many:
+        out = (out - out[::-1]) / 2
+    return np.clip(out, -GAZE_BIAS_LIMIT, GAZE_BIAS_LIMIT)
 
 
 def _sides(lids: np.ndarray) -> list[slice]:
@@ -79,6 +104,8 @@ def correct(observed: np.ndarray, rig: Rig, at: Levels) -> np.ndarray:
     share = (measured - at.lid_closed) / np.maximum(at.lid_open - at.lid_closed, 1e-6)
     wanted = at.lid_shut + np.clip(share, 0, 1) * (at.lid_rest - at.lid_shut)
     _respread(out, lids, measured, wanted + np.maximum(measured - at.lid_open, 0))
+    for eye, first in enumerate((IRIS_RIGHT, IRIS_LEFT)):
+        out[:, rig.rows(tuple(range(first, first + 5))), :2] -= at.gaze_rest[eye]
     return out
 
 

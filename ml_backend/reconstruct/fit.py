@@ -21,6 +21,7 @@ DEPTH_TRUST = 0.06
 """Weight of a squared error along the camera's axis beside one across it."""
 SAMPLE = 160
 ROUNDS = 5
+HABIT_SHARE, HABIT_LIMIT = 0.9, 0.3
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _person(seen: np.ndarray, points: Rig, focal: float, centre: np.ndarray, pro
         at = contacts.levels(raw, points)
         target = contacts.correct(raw, points, at)
         expression = solve_expressions(target, neutral, view.rotation, points, rows, start=expression)
-        moved = np.tensordot(expression, points.expression, 1)
+        moved = np.tensordot(expression - _habit(expression), points.expression, 1)
         identity = _solve_identity(target - moved - points.mean - offset, view.rotation, points)
         if step >= ROUNDS - 2:
             shape = points.mean + np.tensordot(identity, points.identity, 1)
@@ -144,6 +145,13 @@ def _person(seen: np.ndarray, points: Rig, focal: float, centre: np.ndarray, pro
         deformed = points.mean + np.tensordot(identity, points.identity, 1) + offset + moved
         progress(step + 1, ROUNDS + 2)
     return identity, offset, at
+
+
+def _habit(expression: np.ndarray) -> np.ndarray:
+    """(K,) what a channel never falls below in a clip: it belongs to the person's shape, not to the expression."""
+    if len(expression) < contacts.ENOUGH_FRAMES:
+        return np.zeros(expression.shape[1])
+    return HABIT_SHARE * np.minimum(np.percentile(expression, 10, axis=0), HABIT_LIMIT)
 
 
 def _all_frames(seen: np.ndarray, neutral: np.ndarray, points: Rig, at: contacts.Levels, focal: float,
@@ -178,14 +186,14 @@ def observe(view: View, deformed: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
     `deformed` (T, L, 3) is the current shape, `weight` (L,) says which points fix the level of the depth.
     """
-    turned = np.einsum("tij,tlj->tli", view.rotation, deformed)
+    turned = deformed @ view.rotation.transpose(0, 2, 1)
     depth = turned[..., 2] + view.translation[:, None, 2]
     across = (view.points[..., :2] - view.centre) * (depth / view.focal)[..., None] - view.translation[:, None, :2]
     scale = view.translation[:, 2] / view.focal
     deep = view.points[..., 2] * scale[:, None]
     deep = deep - (deep @ weight - turned[..., 2] @ weight)[:, None]
     camera = np.concatenate([across, deep[..., None]], -1)
-    return np.einsum("tji,tlj->tli", view.rotation, camera)
+    return camera @ view.rotation
 
 
 def solve_expressions(target: np.ndarray, neutral: np.ndarray, rotation: np.ndarray, points: Rig, rows: Measurements, *,
@@ -209,12 +217,13 @@ def _normal_equations(residual: np.ndarray, basis: np.ndarray, rows: Measurement
     metric = seen_metric(rotation)
     sides = side_visibility(rotation)
     shares = np.stack([1 - rows.side, rows.side])
-    blocks = np.einsum("sp,p,kpa,jpb->sabkj", shares, rows.weight, basis, basis, optimize=True)
     count = len(basis)
+    planes = basis.transpose(2, 0, 1)
+    blocks = np.stack([[[(planes[a] * w) @ planes[b].T for b in range(3)] for a in range(3)] for w in shares * rows.weight])
     factors = np.einsum("ts,tab->tsab", sides, metric).reshape(len(rotation), -1)
     gram = (factors @ blocks.reshape(-1, count * count)).reshape(-1, count, count)
     weights = (sides @ shares) * rows.weight
-    pulled = np.einsum("tab,tpb->tpa", metric, residual) * weights[..., None]
+    pulled = residual @ metric * weights[..., None]
     return gram, pulled.reshape(len(rotation), -1) @ basis.reshape(count, -1).T
 
 
@@ -246,6 +255,6 @@ def _residual_px(view: View, neutral: np.ndarray, expression: np.ndarray, points
     """(T,) RMS reprojection error in pixels over landmarks that are neither outline nor iris."""
     inner = (noise(points) < 0.005) & (points.index < 468)
     deformed = (neutral + np.tensordot(expression, points.expression, 1))[:, inner]
-    camera = np.einsum("tij,tlj->tli", view.rotation, deformed) + view.translation[:, None]
+    camera = deformed @ view.rotation.transpose(0, 2, 1) + view.translation[:, None]
     error = project(camera, view.focal, view.centre) - view.points[:, inner, :2]
     return np.sqrt((error**2).sum(-1).mean(1))

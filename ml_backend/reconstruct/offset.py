@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import coo_matrix, diags
 from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import spsolve
+from scipy.sparse.linalg import splu
 
 from ml_backend.face_model.model import FaceModel
 from ml_backend.reconstruct import contacts
@@ -108,7 +108,7 @@ def _bend(adjacency, rest: np.ndarray, anchors: np.ndarray, values: np.ndarray) 
     pull = np.zeros((count, 3))
     np.add.at(pull, anchors, values)
     system = laplacian.T @ laplacian + diags(STIFFNESS * held + fade + 1e-9)
-    return np.stack([spsolve(system.tocsc(), STIFFNESS * pull[:, axis]) for axis in range(3)], 1)
+    return splu(system.tocsc(), permc_spec="MMD_AT_PLUS_A").solve(STIFFNESS * pull)
 
 
 def _carried(model: FaceModel, members: np.ndarray, anchors: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ LIPS_OUTER = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 31
 LIPS_INNER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
 EYE_RIGHT = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
 EYE_LEFT = (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249)
+CHIN = (152, 148, 377, 175, 171, 396, 199, 208, 428, 200, 201, 421, 18, 83, 313)
 BROWS = (46, 53, 52, 65, 55, 70, 63, 105, 66, 107, 276, 283, 282, 295, 285, 300, 293, 334, 296, 336)
 LIP_PAIRS = ((13, 14), (82, 87), (312, 317), (81, 178), (311, 402), (80, 88), (310, 318))
 """Upper and lower point of the inner lips, middle pair first."""
@@ -32,7 +33,7 @@ BROW_PAIRS = ((105, 159), (66, 159), (107, 168), (334, 386), (296, 386), (336, 1
 
 DEFAULT_NOISE = 0.0020
 _NOISE = ((OUTLINE, 0.0060), (LIPS_OUTER, 0.0014), (LIPS_INNER, 0.0012), (EYE_RIGHT, 0.0012), (EYE_LEFT, 0.0012),
-          (BROWS, 0.0016), ((1, 4, 5, 195, 197, 6, 168, 2, 98, 327, 48, 278), 0.0016))
+          (BROWS, 0.0016), (CHIN, 0.0022), ((1, 4, 5, 195, 197, 6, 168, 2, 98, 327, 48, 278), 0.0016))
 CORRELATION = 0.15
 """Neighbouring points err alike: hundreds of them count as this share of as many independent ones."""
 
@@ -113,8 +114,8 @@ class Measurements:
 
 def measurements(points: Rig) -> Measurements:
     """Absolute rows for every landmark and, sharper, the differences an animator looks at: lips, lids, gaze, brows."""
-    groups = [(LIP_PAIRS, 0.00035), (OUTER_LIP_PAIRS, 0.0008), (WIDTH_PAIRS, 0.0006),
-              (LID_PAIRS_RIGHT + LID_PAIRS_LEFT, 0.0004), (BROW_PAIRS, 0.0010)]
+    groups = [(LIP_PAIRS, 0.00035), (OUTER_LIP_PAIRS, 0.0008), (WIDTH_PAIRS, 0.0003),
+              (LID_PAIRS_RIGHT + LID_PAIRS_LEFT, 0.0003), (BROW_PAIRS, 0.0010)]
     gaze = tuple((IRIS_RIGHT, corner) for corner in EYE_CORNERS_RIGHT)
     gaze += tuple((IRIS_LEFT, corner) for corner in EYE_CORNERS_LEFT)
     groups.append((gaze, 0.0009))

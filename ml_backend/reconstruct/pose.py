@@ -12,6 +12,9 @@ FOCAL_PER_SIDE = 1.2
 DEPTH_WEIGHT = 0.15
 """How much MediaPipe's depth counts beside x and y in the pose."""
 CHUNK = 400
+NEGLIGIBLE = 0.1
+CONVERGED = 2e-5
+"""A step below this (radians, metres) ends the iteration: a tenth of the smallest jitter of the landmarks."""
 
 
 def default_focal(size: np.ndarray) -> float:
@@ -59,6 +62,8 @@ def refine_pose(points: np.ndarray, shape: np.ndarray, weight: np.ndarray, focal
     """
     model = np.broadcast_to(shape, points.shape)
     weights = np.broadcast_to(weight, points.shape[:2])
+    use = np.flatnonzero(weights.max(0) > NEGLIGIBLE * weights.max())
+    points, model, weights = points[:, use], model[:, use], weights[:, use]
     out = [_refine_chunk(points[s], model[s], weights[s], focal, centre, rotation[s], translation[s], steps)
            for s in (slice(i, i + CHUNK) for i in range(0, len(points), CHUNK))]
     return np.concatenate([r for r, _ in out]), np.concatenate([t for _, t in out])
@@ -68,7 +73,7 @@ def _refine_chunk(points: np.ndarray, model: np.ndarray, weights: np.ndarray, fo
                   rotation: np.ndarray, translation: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
     observed = (points[..., :2] - centre) / focal
     for _ in range(steps):
-        turned = np.einsum("tij,tlj->tli", rotation, model)
+        turned = model @ rotation.transpose(0, 2, 1)
         residual, rows = _linearise(points, observed, turned, translation, weights, focal)
         spread = np.median(np.abs(residual[..., :2]), axis=(1, 2))[:, None] * 1.4826 + 1e-9
         error = np.linalg.norm(residual[..., :2], axis=-1)
@@ -76,12 +81,14 @@ def _refine_chunk(points: np.ndarray, model: np.ndarray, weights: np.ndarray, fo
         scaled = rows * np.sqrt(w)[..., None, None]
         flat = scaled.reshape(len(points), -1, 6)
         values = (residual * np.sqrt(w)[..., None]).reshape(len(points), -1)
-        normal = np.einsum("tni,tnj->tij", flat, flat)
+        normal = flat.transpose(0, 2, 1) @ flat
         normal += 1e-9 * np.eye(6) * np.trace(normal, axis1=1, axis2=2)[:, None, None]
-        step = np.linalg.solve(normal, np.einsum("tni,tn->ti", flat, values)[..., None])[..., 0]
+        step = np.linalg.solve(normal, flat.transpose(0, 2, 1) @ values[..., None])[..., 0]
         rotation = _exponential(np.clip(step[:, :3], -0.5, 0.5)) @ rotation
         translation = translation + step[:, 3:]
         translation[:, 2] = np.maximum(translation[:, 2], 0.05)
+        if float(np.abs(step).max()) < CONVERGED:
+            break
     return rotation, translation
 
 

@@ -20,7 +20,7 @@ from ml_backend.errors import UserInputError
 from ml_backend.film.mux import write_film
 from ml_backend.film.paste_back import paste_back
 from ml_backend.film.sheet import write_sheet
-from ml_backend.take import settings_key
+from ml_backend.take import file_hash, settings_key
 from ml_backend.talk.picture import job, portrait_frame, studio_backdrop
 from ml_backend.talk.session import Session
 from ml_backend.talk.target import Target
@@ -74,6 +74,9 @@ def make_film(session: Session, frames: Iterator[np.ndarray], speech: Speech, ke
 
 def deliver(session: Session, made: Path, wanted: Path) -> None:
     """Copy `made` to `wanted`, whole or not at all, and remember it as ours."""
+    if wanted.is_file() and file_hash(wanted) == file_hash(made):
+        session.take.record(wanted)
+        return
     part = wanted.with_name(f".{wanted.name}.part")
     try:
         wanted.parent.mkdir(parents=True, exist_ok=True)
@@ -122,5 +125,5 @@ def make_scene(session: Session, target: Target | None) -> None:
 
     # The .blend itself is guarded: an edited one is never written over without --overwrite.
     if not wanted.exists():
-        settings["missing"] = True
+        take.forget("scene")
     session.stage("scene", "Saving the scene", settings, [], work)

@@ -66,8 +66,8 @@ def _warn_of_length(speech: Speech, terminal: Terminal) -> None:
     if speech.seconds > LONG_SPEECH:
         hours = speech.seconds * FPS * SECONDS_PER_FRAME / 3600
         terminal.warn(
-            f"The speech lasts {speech.seconds / 60:.0f} min: about {speech.seconds * FPS:.0f} frames and {hours:.1f} h "
-            "on two cores without a GPU; Ctrl-C stops, the same command resumes."
+            f"The speech lasts {speech.seconds / 60:.0f} min: about {speech.seconds * FPS:.0f} frames and "
+            f"{hours:.1f} h on two cores without a GPU; Ctrl-C stops, the same command resumes."
         )
 
 

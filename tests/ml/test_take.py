@@ -59,7 +59,7 @@ def test_an_interrupted_stage_keeps_its_partial_output_only_under_the_same_key(t
     with pytest.raises(KeyboardInterrupt):
         take.run("render", {"size": 2}, ["frames"], stop)
     assert not take.state["stages"]["render"]["complete"]
-    take.run("render", {"size": 3}, ["frames"], lambda: (seen.append(folder.exists()), folder.mkdir()) and None)
+    take.run("render", {"size": 3}, ["frames"], lambda: seen.append(folder.exists()) or folder.mkdir())
     assert seen == [True, False]
 
 

@@ -1,0 +1,50 @@
+"""Cameras with the clip's exact intrinsics: the full frame, a square crop of it, and a portrait of a head without a clip."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+
+from ..core.pose import project, to_camera
+from . import space
+
+SENSOR = 36.0
+CLIP = (0.01, 1000.0)
+
+
+def add(name: str, focal: float, size: np.ndarray, origin: np.ndarray,
+        window: tuple[float, float, float, float] | None = None) -> bpy.types.Object:
+    """A camera at camera space's origin that sees `window` of a frame of `size`.
+
+    Parameters
+    ----------
+    focal : pixels
+    size : (2,) width and height of the frame, pixels; the principal point is its centre
+    origin : (3,) metres, the point of camera space that is the world's origin
+    window : x, y, width, height in pixels of the part that is rendered; None for the whole frame
+    """
+    x, y, width, height = window or (0.0, 0.0, float(size[0]), float(size[1]))
+    data = bpy.data.cameras.new(name)
+    data.sensor_fit, data.sensor_width = "HORIZONTAL", SENSOR
+    data.lens = focal * SENSOR / width
+    # Blender measures both shifts in the sensor's width; +x looks right and +y looks up.
+    data.shift_x = (x + width / 2 - float(size[0]) / 2) / width
+    data.shift_y = -(y + height / 2 - float(size[1]) / 2) / width
+    data.clip_start, data.clip_end = CLIP
+    camera = bpy.data.objects.new(name, data)
+    camera.matrix_world = Matrix(space.camera_matrix(origin).tolist())
+    bpy.context.scene.collection.objects.link(camera)
+    return camera
+
+
+def portrait_window(shape: np.ndarray, pose: np.ndarray, focal: float, size: np.ndarray) -> tuple[float, float, float, float]:
+    """The square window that frames the head of `shape` (V, 3) at `pose` (6,) as a portrait, pixels.
+
+    The whole model is inside with a tenth of its height as air above; a model that ends at the neck touches the lower edge.
+    """
+    points = project(to_camera(shape, pose), focal, size)
+    low, high = points.min(0), points.max(0)
+    side = max(1.08 * (high[1] - low[1]), 1.25 * (high[0] - low[0]))
+    top = low[1] - 0.10 * (high[1] - low[1])
+    return float((low[0] + high[0]) / 2 - side / 2), float(top), float(side), float(side)

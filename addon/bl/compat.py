@@ -1,0 +1,81 @@
+"""Every difference between Blender 4.2 and 5.x that the add-on meets, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+
+VERSION: tuple[int, int, int] = tuple(bpy.app.version)
+
+
+def engine(name: str) -> str:
+    """Blender's identifier of the engine "eevee" or "workbench"."""
+    if name == "workbench":
+        return "BLENDER_WORKBENCH"
+    return "BLENDER_EEVEE" if VERSION >= (5, 0, 0) else "BLENDER_EEVEE_NEXT"
+
+
+def set_if_there(owner: Any, **settings: Any) -> None:
+    """Set those of `settings` that this version's `owner` has."""
+    for name, value in settings.items():
+        if name in owner.bl_rna.properties:
+            setattr(owner, name, value)
+
+
+def use_nodes(owner: Any) -> None:
+    """Give a material or world its node tree; since 5.0 it always has one and the switch warns."""
+    if VERSION < (5, 0, 0):
+        owner.use_nodes = True
+
+
+def image_format(scene: bpy.types.Scene, name: str, mode: str) -> None:
+    """Render to still images of format `name` ("PNG") and colour mode `mode` ("RGBA")."""
+    settings = scene.render.image_settings
+    set_if_there(settings, media_type="IMAGE")
+    settings.file_format = name
+    settings.color_mode = mode
+
+
+def assign_action(owner: bpy.types.ID, name: str) -> bpy.types.Action:
+    """A new, empty action called `name` that animates `owner` (object or shape keys), in place of what was there."""
+    data = owner.animation_data or owner.animation_data_create()
+    old = data.action
+    action = bpy.data.actions.new(name)
+    data.action = action
+    if hasattr(action, "slots"):
+        slot = action.slots.new(id_type=owner.id_type, name=owner.name)
+        action.layers.new("Layer").strips.new(type="KEYFRAME").channelbag(slot, ensure=True)
+        data.action_slot = slot
+    if old is not None and old.users == 0:
+        bpy.data.actions.remove(old)
+        action.name = name
+    return action
+
+
+def new_fcurve(owner: bpy.types.ID, path: str, index: int, group: str) -> bpy.types.FCurve:
+    """A new F-curve for `path`[`index`] in the action that `assign_action` gave to `owner`, in the channel group `group`."""
+    data = owner.animation_data
+    if not hasattr(data, "action_slot"):
+        return data.action.fcurves.new(path, index=index, action_group=group)
+    bag = data.action.layers[0].strips[0].channelbag(data.action_slot)
+    curve = bag.fcurves.new(path, index=index)
+    curve.group = bag.groups.get(group) or bag.groups.new(group)
+    return curve
+
+
+def fcurves(owner: bpy.types.ID) -> list[bpy.types.FCurve]:
+    """All F-curves that animate `owner`; empty where nothing does."""
+    data = owner.animation_data
+    if data is None or data.action is None:
+        return []
+    if not hasattr(data, "action_slot"):
+        return list(data.action.fcurves)
+    bags = (strip.channelbag(data.action_slot) for layer in data.action.layers for strip in layer.strips)
+    return [curve for bag in bags if bag is not None for curve in bag.fcurves]
+
+
+def sound_strips(scene: bpy.types.Scene) -> Any:
+    """The scene's collection of top-level sequencer strips, with its `new_sound`."""
+    editor = scene.sequence_editor or scene.sequence_editor_create()
+    return editor.strips if hasattr(editor, "strips") else editor.sequences

@@ -1,0 +1,198 @@
+"""Materials that shade the head by C = t Σ γ_b Φ_b(n) (Yi et al. 2020, §3.1), so that viewport and render agree.
+
+All of a head's materials share one node group, "Parley SH Light", in which γ stands as nine RGB vectors to edit. Values
+are display-encoded and meant for the view transform Raw, which passes them through.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+from ..core.pose import SH_FACTORS
+from . import compat
+
+GROUP_NAME = "Parley SH Light"
+TERMS = ("1", "y", "z", "x", "x y", "y z", "3 z² − 1", "x z", "x² − y²")
+GLINT = np.array([-0.20, -0.24, -1.0])
+"""Direction, in camera space and from the eye, in which the small highlight of the cornea lies (a lamp above, to the left)."""
+
+
+def kind_of(name: str) -> str:
+    """"skin", "eye" or "mouth" for a face model's material `name`."""
+    if name in ("sclera", "iris", "pupil", "cornea") or name.startswith("eye"):
+        return "eye"
+    return "mouth" if name.startswith(("teeth", "tooth", "gum", "mouth", "tongue", "throat", "oral")) else "skin"
+
+
+def add(mesh: bpy.types.Mesh, names: list[str], light: np.ndarray, texture: Path | None) -> None:
+    """Give `mesh` one material slot for each of `names`, lit by `light` (9, 3); `texture` paints the one called skin."""
+    group = light_group(light)
+    image = load_image(texture) if texture is not None else None
+    for name in names:
+        material = bpy.data.materials.new(f"Parley {name}")
+        compat.use_nodes(material)
+        _build(material, group, kind_of(name), image if name == "skin" else None)
+        mesh.materials.append(material)
+
+
+def load_image(path: Path) -> bpy.types.Image:
+    """The image at `path` with its values untouched by colour management."""
+    image = bpy.data.images.load(str(path), check_existing=True)
+    image.colorspace_settings.name = "Non-Color"
+    image.alpha_mode = "NONE"
+    return image
+
+
+def set_feather(mesh: bpy.types.Mesh, on: bool) -> None:
+    """Let the alpha of every material follow the attribute "parley_face" (or not).
+
+    The emission stays whole and a holdout of 1 − weight lies beside it: alpha falls without noise and without sorting,
+    and the image's straight colour stays the shaded colour.
+    """
+    for material in mesh.materials:
+        tree = material.node_tree
+        output, emission = tree.nodes["Output"], tree.nodes["Emission"]
+        for node in [node for node in tree.nodes if node.label == "Feather"]:
+            tree.nodes.remove(node)
+        surface = emission.outputs[0]
+        if on:
+            weight = _new(tree, "ShaderNodeAttribute", (0, -300), label="Feather", attribute_name="parley_face")
+            holdout = _new(tree, "ShaderNodeHoldout", (0, -480), label="Feather")
+            mix = _new(tree, "ShaderNodeMixShader", (200, -300), label="Feather")
+            total = _new(tree, "ShaderNodeAddShader", (400, -100), label="Feather")
+            tree.links.new(weight.outputs["Fac"], mix.inputs[0])
+            tree.links.new(holdout.outputs[0], mix.inputs[1])
+            tree.links.new(surface, total.inputs[0])
+            tree.links.new(mix.outputs[0], total.inputs[1])
+            surface = total.outputs[0]
+        tree.links.new(surface, output.inputs["Surface"])
+
+
+def flat(name: str, colour: tuple[float, float, float]) -> bpy.types.Material:
+    """A material that emits `colour` whatever the light."""
+    material = bpy.data.materials.new(name)
+    compat.use_nodes(material)
+    _, emission = _surface(material.node_tree)
+    emission.inputs["Color"].default_value = (*colour, 1)
+    return material
+
+
+def light_group(light: np.ndarray) -> bpy.types.ShaderNodeTree:
+    """The node group that turns an albedo into a lit colour under `light` (9, 3).
+
+    Inputs: Albedo, Shade (1 = all of the light arrives), Glint (strength of the cornea's highlight). Output: Color.
+    """
+    tree = bpy.data.node_groups.new(GROUP_NAME, "ShaderNodeTree")
+    for name, kind, value in (("Albedo", "NodeSocketColor", (1, 1, 1, 1)), ("Shade", "NodeSocketFloat", 1.0),
+                              ("Glint", "NodeSocketFloat", 0.0)):
+        tree.interface.new_socket(name, in_out="INPUT", socket_type=kind).default_value = value
+    tree.interface.new_socket("Color", in_out="OUTPUT", socket_type="NodeSocketColor")
+    entry = _new(tree, "NodeGroupInput", (-1800, 400))
+    leave = _new(tree, "NodeGroupOutput", (1200, 0))
+    normal = _camera_normal(tree)
+    total = _irradiance(tree, normal, np.asarray(light, np.float64))
+    shaded = _vector(tree, "SCALE", (600, 0), total, scale=entry.outputs["Shade"])
+    lit = _vector(tree, "MULTIPLY", (800, 0), shaded, entry.outputs["Albedo"])
+    glint = _glint(tree, normal[3], entry.outputs["Glint"])
+    tree.links.new(_vector(tree, "ADD", (1000, 0), lit, glint), leave.inputs["Color"])
+    return tree
+
+
+def _build(material: bpy.types.Material, group: bpy.types.ShaderNodeTree, kind: str, image: bpy.types.Image | None) -> None:
+    tree = material.node_tree
+    _, emission = _surface(tree)
+    lit = _new(tree, "ShaderNodeGroup", (0, 0), node_tree=group)
+    lit.inputs["Glint"].default_value = 0.55 if kind == "eye" else 0.0
+    shade = _new(tree, "ShaderNodeAttribute", (-300, -200), attribute_name="parley_shade")
+    if image is None:
+        albedo = _new(tree, "ShaderNodeAttribute", (-300, 0), attribute_name="parley_albedo")
+    else:
+        albedo = _new(tree, "ShaderNodeTexImage", (-300, 0), image=image, extension="EXTEND")
+    tree.links.new(albedo.outputs["Color"], lit.inputs["Albedo"])
+    tree.links.new(shade.outputs["Fac"], lit.inputs["Shade"])
+    tree.links.new(lit.outputs["Color"], emission.inputs["Color"])
+
+
+def _surface(tree: bpy.types.ShaderNodeTree) -> tuple[Any, Any]:
+    """A cleared tree's output and emission nodes, linked."""
+    tree.nodes.clear()
+    output = _new(tree, "ShaderNodeOutputMaterial", (600, 0), name="Output")
+    emission = _new(tree, "ShaderNodeEmission", (250, 0), name="Emission")
+    tree.links.new(emission.outputs[0], output.inputs["Surface"])
+    return output, emission
+
+
+def _camera_normal(tree: bpy.types.ShaderNodeTree) -> tuple[Any, Any, Any, Any]:
+    """Sockets x, y, z of the world normal in camera axes (see `space.to_opencv`), and the vector of the three."""
+    geometry = _new(tree, "ShaderNodeNewGeometry", (-1800, 0))
+    parts = _new(tree, "ShaderNodeSeparateXYZ", (-1600, 0))
+    tree.links.new(geometry.outputs["Normal"], parts.inputs[0])
+    x, y, z = parts.outputs[0], _math(tree, "MULTIPLY", (-1400, -100), parts.outputs[2], -1.0), parts.outputs[1]
+    join = _new(tree, "ShaderNodeCombineXYZ", (-1200, -500), label="normal in camera space")
+    for socket, value in zip(join.inputs, (x, y, z), strict=True):
+        tree.links.new(value, socket)
+    return x, y, z, join.outputs[0]
+
+
+def _irradiance(tree: bpy.types.ShaderNodeTree, normal: tuple[Any, Any, Any, Any], light: np.ndarray) -> Any:
+    """Socket of Σ γ_b Φ_b(n), not below 0."""
+    x, y, z, _ = normal
+    squares = {"z": _math(tree, "MULTIPLY", (-1000, 0), z, z), "x": _math(tree, "MULTIPLY", (-1000, 160), x, x),
+               "y": _math(tree, "MULTIPLY", (-1000, 320), y, y)}
+    values = [1.0, y, z, x, _math(tree, "MULTIPLY", (-800, 0), x, y), _math(tree, "MULTIPLY", (-800, 160), y, z),
+              _math(tree, "MULTIPLY_ADD", (-800, 320), squares["z"], 3.0, -1.0),
+              _math(tree, "MULTIPLY", (-800, 480), x, z), _math(tree, "SUBTRACT", (-800, 640), squares["x"], squares["y"])]
+    total: Any = (0.0, 0.0, 0.0)
+    for band, (value, factor, term) in enumerate(zip(values, SH_FACTORS, TERMS, strict=True)):
+        place = (-400 + 100 * band, 200 * band)
+        gamma = _new(tree, "ShaderNodeCombineXYZ", (place[0], place[1] - 150), label=f"γ{band}: {term}", name=f"gamma{band}")
+        for socket, number in zip(gamma.inputs, light[band], strict=True):
+            socket.default_value = float(number)
+        weight = _math(tree, "MULTIPLY", place, value, float(factor))
+        scaled = _vector(tree, "SCALE", (place[0] + 60, place[1]), gamma.outputs[0], scale=weight)
+        total = _vector(tree, "ADD", (place[0] + 120, place[1]), total, scaled)
+    return _vector(tree, "MAXIMUM", (500, 0), total, (0.0, 0.0, 0.0))
+
+
+def _glint(tree: bpy.types.ShaderNodeTree, normal: Any, strength: Any) -> Any:
+    """Socket of the cornea's highlight: a narrow lobe about `GLINT`."""
+    direction = GLINT / np.linalg.norm(GLINT)
+    cosine = _vector(tree, "DOT_PRODUCT", (0, -700), normal, tuple(float(value) for value in direction))
+    lobe = _math(tree, "POWER", (200, -700), _math(tree, "MAXIMUM", (100, -700), cosine, 0.0), 350.0)
+    return _math(tree, "MULTIPLY", (400, -700), lobe, strength)
+
+
+def _new(tree: bpy.types.NodeTree, kind: str, place: tuple[float, float], **settings: Any) -> Any:
+    node = tree.nodes.new(kind)
+    node.location = place
+    for name, value in settings.items():
+        setattr(node, name, value)
+    return node
+
+
+def _feed(tree: bpy.types.NodeTree, socket: Any, value: Any) -> None:
+    """Link an output socket to `socket`, or set it to a constant."""
+    if isinstance(value, bpy.types.NodeSocket):
+        tree.links.new(value, socket)
+    else:
+        socket.default_value = value
+
+
+def _math(tree: bpy.types.NodeTree, operation: str, place: tuple[float, float], *values: Any) -> Any:
+    node = _new(tree, "ShaderNodeMath", place, operation=operation)
+    for socket, value in zip(node.inputs, values, strict=False):
+        _feed(tree, socket, value)
+    return node.outputs[0]
+
+
+def _vector(tree: bpy.types.NodeTree, operation: str, place: tuple[float, float], *values: Any, scale: Any = None) -> Any:
+    node = _new(tree, "ShaderNodeVectorMath", place, operation=operation)
+    for socket, value in zip(node.inputs, values, strict=False):
+        _feed(tree, socket, value)
+    if scale is not None:
+        _feed(tree, node.inputs["Scale"], scale)
+    return node.outputs["Value" if operation == "DOT_PRODUCT" else "Vector"]

@@ -1,0 +1,86 @@
+"""What stands behind the head: the clip's frames as an image sequence, or a plain backdrop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from . import camera as cameras
+from . import compat, materials
+
+PLATE_NAME, BACKDROP_NAME = "Parley Plate", "Parley Backdrop"
+BEHIND = 4.0
+"""The plane stands this many times the head's distance away from the camera."""
+
+
+def add_sequence(camera: bpy.types.Object, first: Path, frames: int, focal: float, size: np.ndarray,
+                 distance: float) -> bpy.types.Object:
+    """A plane that fills the full frame's frustum and shows an image sequence, one image a scene frame from frame 1.
+
+    Parameters
+    ----------
+    camera : any camera of the clip; the plane is parented to it
+    first : the first image, numbered 000001 as scene frame 1
+    frames : number of images
+    focal, size : intrinsics of the full frame, pixels
+    distance : metres from the camera
+    """
+    image = materials.load_image(first)
+    image.source = "SEQUENCE"
+    material = bpy.data.materials.new(PLATE_NAME)
+    compat.use_nodes(material)
+    tree = material.node_tree
+    tree.nodes.clear()
+    output = tree.nodes.new("ShaderNodeOutputMaterial")
+    emission = tree.nodes.new("ShaderNodeEmission")
+    node = tree.nodes.new("ShaderNodeTexImage")
+    node.image, node.extension = image, "EXTEND"
+    node.image_user.frame_duration, node.image_user.frame_start = frames, 1
+    node.image_user.use_auto_refresh = True
+    tree.links.new(node.outputs["Color"], emission.inputs["Color"])
+    tree.links.new(emission.outputs[0], output.inputs["Surface"])
+    half = np.asarray(size, np.float64) / 2 * distance / focal
+    return _plane(PLATE_NAME, camera, material, (-half[0], half[0]), (-half[1], half[1]), distance)
+
+
+def add_backdrop(camera: bpy.types.Object, colour: tuple[float, float, float], distance: float) -> bpy.types.Object:
+    """A plane behind everything that `camera` sees, `colour` in the middle and darker towards the corners."""
+    material = bpy.data.materials.new(BACKDROP_NAME)
+    compat.use_nodes(material)
+    tree = material.node_tree
+    tree.nodes.clear()
+    output, emission = tree.nodes.new("ShaderNodeOutputMaterial"), tree.nodes.new("ShaderNodeEmission")
+    place, mapping = tree.nodes.new("ShaderNodeTexCoord"), tree.nodes.new("ShaderNodeMapping")
+    gradient, ramp = tree.nodes.new("ShaderNodeTexGradient"), tree.nodes.new("ShaderNodeValToRGB")
+    mapping.inputs["Location"].default_value, mapping.inputs["Scale"].default_value = (-0.85, -0.9, 0), (1.7, 1.7, 1)
+    gradient.gradient_type = "QUADRATIC_SPHERE"
+    dark = tuple(0.55 * value for value in colour)
+    ramp.color_ramp.elements[0].color, ramp.color_ramp.elements[1].color = (*dark, 1), (*colour, 1)
+    ramp.color_ramp.interpolation = "EASE"
+    for source, target in ((place.outputs["UV"], mapping.inputs["Vector"]),
+                           (mapping.outputs["Vector"], gradient.inputs["Vector"]),
+                           (gradient.outputs["Fac"], ramp.inputs["Fac"]),
+                           (ramp.outputs["Color"], emission.inputs["Color"]),
+                           (emission.outputs[0], output.inputs["Surface"])):
+        tree.links.new(source, target)
+    data = camera.data
+    width = cameras.SENSOR / data.lens * distance
+    x, y = data.shift_x * width, data.shift_y * width
+    half = width / 2
+    return _plane(BACKDROP_NAME, camera, material, (x - half, x + half), (y - half, y + half), distance)
+
+
+def _plane(name: str, camera: bpy.types.Object, material: bpy.types.Material, x: tuple[float, float],
+           y: tuple[float, float], distance: float) -> bpy.types.Object:
+    """A rectangle in the camera's own axes at `distance`, with UVs from its lower left to its upper right corner."""
+    mesh = bpy.data.meshes.new(name)
+    mesh.from_pydata([(x[i], y[j], -distance) for i, j in ((0, 0), (1, 0), (1, 1), (0, 1))], [], [(0, 1, 2, 3)])
+    mesh.uv_layers.new(name="UVMap").data.foreach_set("uv", np.array([0, 0, 1, 0, 1, 1, 0, 1], np.float32))
+    mesh.materials.append(material)
+    plane = bpy.data.objects.new(name, mesh)
+    plane.parent = camera
+    plane.hide_select = True
+    bpy.context.scene.collection.objects.link(plane)
+    return plane

@@ -1,0 +1,151 @@
+"""The head in Blender: mesh, shape keys, vertex groups, attributes, and the empty that carries its pose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from ..core.character import Character, match
+from ..core.errors import UserInputError
+from ..core.face_model import FaceModel
+from . import materials, space
+
+MESH_NAME, EMPTY_NAME, MASK_NAME = "Parley Face", "Parley Head", "Parley Face Only"
+ALBEDO, SHADE, FACE = "parley_albedo", "parley_shade", "parley_face"
+ORIGIN_KEY = "parley_origin"
+FACE_EDGE = 0.02
+"""Region weight at or below which a vertex is no part of the face that is drawn over a plate."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """The two objects of a head: `mesh` with the shape keys, parented to the `empty` that carries the pose."""
+
+    mesh: bpy.types.Object
+    empty: bpy.types.Object
+
+    @property
+    def keys(self) -> bpy.types.Key:
+        """The mesh's shape keys."""
+        return self.mesh.data.shape_keys
+
+    @property
+    def origin(self) -> np.ndarray:
+        """(3,) float64, metres: the point of camera space that is the world's origin."""
+        return np.array(self.empty[ORIGIN_KEY], np.float64)
+
+
+def build(model: FaceModel, character: Character, texture: Path | None, origin: np.ndarray) -> Head:
+    """Add a head to the current scene.
+
+    Parameters
+    ----------
+    model, character : the face model and the person; must have the same vertices, else `ArtefactError`
+    texture : image file of the detailed albedo, or None to shade with the character's vertex colours
+    origin : (3,) metres, the point of camera space that becomes the world's origin
+    """
+    match(character, model)
+    mesh = _mesh(model, character.neutral_shape)
+    shape = bpy.data.objects.new(MESH_NAME, mesh)
+    empty = bpy.data.objects.new(EMPTY_NAME, None)
+    empty.empty_display_type, empty.empty_display_size = "ARROWS", 0.05
+    empty.rotation_mode = space.ROTATION_MODE
+    empty[ORIGIN_KEY] = [float(value) for value in origin]
+    shape.parent = empty
+    for item in (empty, shape):
+        bpy.context.scene.collection.objects.link(item)
+    _attribute(mesh, ALBEDO, "FLOAT_COLOR", np.pad(character.low_albedo, ((0, 0), (0, 1)), constant_values=1))
+    _attribute(mesh, SHADE, "FLOAT", inner_shade(model, character.neutral_shape))
+    _attribute(mesh, FACE, "FLOAT", model.region("face"))
+    mesh.color_attributes.active_color_name = ALBEDO
+    materials.add(mesh, model.materials, character.light, texture)
+    _shape_keys(shape, model, character.neutral_shape)
+    _vertex_groups(shape, model)
+    return Head(shape, empty)
+
+
+def find(item: bpy.types.Object | None) -> Head:
+    """The head that `item` is the mesh or the empty of; raises `UserInputError` if it is neither."""
+    empty = item.parent if item is not None and item.type == "MESH" else item
+    if empty is not None and ORIGIN_KEY in empty:
+        for child in empty.children:
+            if child.type == "MESH" and child.data.shape_keys is not None:
+                return Head(child, empty)
+    raise UserInputError("No Parley head is selected; select its mesh or its empty.")
+
+
+def show_face_only(head: Head, on: bool) -> None:
+    """Hide (or show again) everything outside the model's "face" region, by a Mask modifier."""
+    old = head.mesh.modifiers.get(MASK_NAME)
+    if old is not None:
+        head.mesh.modifiers.remove(old)
+    if on:
+        mask = head.mesh.modifiers.new(MASK_NAME, "MASK")
+        mask.vertex_group = "face"
+        mask.threshold = FACE_EDGE
+
+
+def inner_shade(model: FaceModel, shape: np.ndarray) -> np.ndarray:
+    """(V,) float32 in [0, 1]: how much light reaches each vertex; 1 outside, falling with the depth inside the mouth.
+
+    The spherical-harmonics light knows no occlusion, so teeth, gums, tongue and mouth bag (every material that is
+    neither skin nor eye) are darkened by their distance behind the lips, and a little towards the gums.
+    """
+    inside = np.zeros(len(shape), bool)
+    for index, name in enumerate(model.materials):
+        if materials.kind_of(name) == "mouth":
+            faces = model.faces[model.face_material == index]
+            inside[faces[faces >= 0]] = True
+    lips = shape[model.region("lips") > 0.5]
+    shade = np.ones(len(shape), np.float32)
+    if not len(lips) or not inside.any():
+        return shade
+    middle = lips.mean(0)
+    depth = shape[inside, 2] - lips[:, 2].min()
+    rise = np.abs(shape[inside, 1] - middle[1])
+    shade[inside] = np.clip(1.1 - depth / 0.035, 0.06, 1) * np.clip(1.05 - rise / 0.03, 0.4, 1)
+    return shade
+
+
+def _mesh(model: FaceModel, shape: np.ndarray) -> bpy.types.Mesh:
+    """Vertices, quads and triangles, UVs, material indices; every array written at once."""
+    sizes = np.where(model.faces[:, 3] >= 0, 4, 3).astype(np.int32)
+    corners = model.faces[model.faces >= 0].astype(np.int32)
+    mesh = bpy.data.meshes.new(MESH_NAME)
+    mesh.vertices.add(len(shape))
+    mesh.vertices.foreach_set("co", space.to_blender(shape).astype(np.float32).ravel())
+    mesh.loops.add(len(corners))
+    mesh.loops.foreach_set("vertex_index", corners)
+    mesh.polygons.add(len(sizes))
+    mesh.polygons.foreach_set("loop_start", np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int32))
+    mesh.polygons.foreach_set("material_index", model.face_material.astype(np.int32))
+    mesh.polygons.foreach_set("use_smooth", np.ones(len(sizes), bool))
+    layer = mesh.uv_layers.new(name="UVMap")
+    layer.data.foreach_set("uv", model.uv[model.face_uvs[model.faces >= 0]].astype(np.float32).ravel())
+    mesh.update(calc_edges=True)
+    return mesh
+
+
+def _attribute(mesh: bpy.types.Mesh, name: str, kind: str, values: np.ndarray) -> None:
+    attribute = mesh.attributes.new(name, kind, "POINT")
+    attribute.data.foreach_set("color" if kind == "FLOAT_COLOR" else "value", values.astype(np.float32).ravel())
+
+
+def _shape_keys(shape: bpy.types.Object, model: FaceModel, neutral: np.ndarray) -> None:
+    shape.shape_key_add(name="Basis", from_mix=False)
+    for name, offset in zip(model.names, model.expression_basis, strict=True):
+        key = shape.shape_key_add(name=name, from_mix=False)
+        key.data.foreach_set("co", space.to_blender(neutral + offset).astype(np.float32).ravel())
+    shape.data.shape_keys.name = MESH_NAME
+
+
+def _vertex_groups(shape: bpy.types.Object, model: FaceModel) -> None:
+    """A vertex group for each region, weights in steps of 1/255 so that a group takes at most 255 calls."""
+    for name, weights in zip(model.region_names, model.regions, strict=True):
+        group = shape.vertex_groups.new(name=str(name))
+        steps = np.round(np.clip(weights, 0, 1) * 255).astype(int)
+        for step in np.unique(steps[steps > 0]):
+            group.add(np.flatnonzero(steps == step).tolist(), float(step) / 255, "REPLACE")

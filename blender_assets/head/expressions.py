@@ -1,0 +1,138 @@
+"""The 52 ARKit shapes of the head."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from blender_assets.head import eyes
+from blender_assets.head.arkit import ARKIT_52
+from blender_assets.head.fields import JAW_SLIDE, JAW_TURN, Canvas, jaw_turn, lids, lip_distance, mirrored, pulls
+from blender_assets.head.muscles import ONE_SIDED, SYMMETRIC
+from blender_assets.head.part import smoothstep
+
+LOOK = {"In": np.radians((0, 30.0)), "Out": np.radians((0, -30.0)), "Up": np.radians((-25.0, 0)), "Down": np.radians((28.0, 0))}
+LOOK_LIDS = {"In": (0.0, 0.0), "Out": (0.0, 0.0), "Up": (-0.22, -0.10), "Down": (0.42, -0.16)}
+LIDS = {"eyeBlink": (0.86, 0.14), "eyeSquint": (0.16, 0.30), "eyeWide": (-0.28, -0.06)}
+JAW = {"jawOpen": (JAW_TURN, JAW_SLIDE), "jawForward": (0.0, np.array([0, 0.0005, -0.007])),
+       "jawLeft": (0.0, np.array([0.008, 0.0006, 0])), "jawRight": (0.0, np.array([-0.008, 0.0006, 0]))}
+BAG_FOLLOW = np.array([0.0, 0.0, 0.05, 0.15, 0.35, 0.6, 0.8, 0.9, 1.0])  # by ring: from the lips' margin to the jaw
+
+
+def build(on: Canvas) -> np.ndarray:
+    """(52, V, 3) displacements in metres at weight 1 of all vertices of the head's parts, in `ARKIT_52` order."""
+    return np.stack([_shape(on, name) for name in ARKIT_52])
+
+
+def face_field(on: Canvas, name: str) -> np.ndarray:
+    """(N, 3) displacement of the face's vertices by the shape `name`."""
+    if name.endswith("Right") and name not in ("jawRight", "mouthRight"):
+        return mirrored(on, face_field(on, name.removesuffix("Right") + "Left"))
+    if name == "mouthRight":
+        return mirrored(on, face_field(on, "mouthLeft"))
+    if name in JAW:
+        angle, slide = JAW[name]
+        return jaw_turn(on.rest, on.jaw, angle, slide)
+    if name == "mouthClose":
+        return close_field(on)
+    stem = name.removesuffix("Left")
+    if stem in LIDS:
+        field = lids(on, "left", *LIDS[stem])
+        return field + _pulled(on, ONE_SIDED[stem]) if stem in ONE_SIDED else field
+    if stem.startswith("eyeLook"):
+        return lids(on, "left", *LOOK_LIDS[stem.removeprefix("eyeLook")])
+    if stem in ONE_SIDED:
+        return _pulled(on, ONE_SIDED[stem])
+    field = _pulled(on, SYMMETRIC[name])
+    return 0.5 * (field + mirrored(on, field))
+
+
+def _pulled(on: Canvas, groups: dict[str, list]) -> np.ndarray:
+    return np.sum([pulls(on, anchors, lips) for lips, anchors in groups.items()], 0)
+
+
+def close_field(on: Canvas) -> np.ndarray:
+    """(N, 3) mouthClose: undoes the gap that jawOpen tears between the lips, the lower lip going most of the way."""
+    opened = jaw_turn(on.rest, on.jaw, *JAW["jawOpen"])
+    loop = on.head.face.loops["lips"]
+    half = len(loop) // 2
+    upper = loop[: half + 1]
+    lower = np.append(loop[half:], loop[0])[::-1]
+    gap = opened[lower] - opened[upper]
+    order = np.argsort(on.rest[upper, 0])
+    x = on.rest[upper, 0][order]
+    across = np.stack([np.interp(on.rest[:, 0], x, gap[order, axis], 0, 0) for axis in range(3)], 1)
+    fall = np.exp(-((lip_distance(on) / 0.017) ** 2))
+    share = np.where(on.side > 0, -0.72, 0.28)
+    field = across * (fall * share)[:, None]
+    field[lower[1:-1]], field[upper[1:-1]] = -0.72 * gap[1:-1], 0.28 * gap[1:-1]
+    field[loop[[0, half]]] = 0
+    return field
+
+
+def _shape(on: Canvas, name: str) -> np.ndarray:
+    head = on.head
+    face = face_field(on, name)
+    for middle in (head.eye_left, head.eye_right):
+        face = _off_eyeball(on.rest, face, middle)
+    pieces = [np.concatenate([face, _skull(on, name, face)])]
+    angle, slide = JAW.get(name, (0.0, np.zeros(3)))
+    for part in head.parts[1:]:
+        if part.name in ("eye_left", "eye_right"):
+            pieces.append(_eyeball(part.vertices, name, part.name))
+        elif part.name == "mouth_bag":
+            pieces.append(_bag(part.vertices, face[head.face.loops["lips"]], angle, slide))
+        elif part.name in ("teeth_lower", "tongue"):
+            moved = jaw_turn(part.vertices, np.ones(len(part.vertices)), angle, slide)
+            pieces.append(moved + _tongue_out(part.vertices) if (part.name, name) == ("tongue", "tongueOut") else moved)
+        else:
+            pieces.append(np.zeros_like(part.vertices))
+    return np.concatenate(pieces)
+
+
+def _off_eyeball(rest: np.ndarray, field: np.ndarray, middle: np.ndarray) -> np.ndarray:
+    near = (np.linalg.norm(rest - middle, axis=1) < 0.022) & (np.linalg.norm(field, axis=1) > 1e-6)
+    result = field.copy()
+    result[near] = eyes.outside(rest[near] + field[near], middle, 0.0005) - rest[near]
+    return result
+
+
+def _skull(on: Canvas, name: str, face: np.ndarray) -> np.ndarray:
+    skin = on.head.parts[0].vertices[len(face):]
+    fade = on.head.fade[len(face):]
+    if name in JAW:
+        return jaw_turn(skin, on.jaw[on.head.column] * fade, *JAW[name])
+    return face[on.head.column] * fade[:, None]
+
+
+def _eyeball(vertices: np.ndarray, name: str, part: str) -> np.ndarray:
+    side = part.removeprefix("eye_")
+    stem = name.removesuffix("Left").removesuffix("Right")
+    if not (name.lower().endswith(side) and stem.startswith("eyeLook")):
+        return np.zeros_like(vertices)
+    pitch, yaw = LOOK[stem.removeprefix("eyeLook")]
+    # The left eye looks in by turning to −x, the right eye by turning to +x.
+    yaw = yaw if side == "left" else -yaw
+    middle = 0.5 * (vertices.max(0) + vertices.min(0))
+    middle[2] = vertices[0, 2] + eyes.RADIUS
+    arm = vertices - middle
+    cp, sp, cy, sy = np.cos(pitch), np.sin(pitch), np.cos(yaw), np.sin(yaw)
+    turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]]) @ np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    return arm @ turn.T - arm
+
+
+def _bag(vertices: np.ndarray, margin: np.ndarray, angle: float, slide: np.ndarray) -> np.ndarray:
+    n = len(margin)
+    rings = (len(vertices) - 1) // n
+    height = np.where(np.arange(n) < n // 2, 0.0, 1.0)
+    height[[0, n // 2]] = 0.4
+    share = np.append(np.tile(height, rings), 0.5)
+    jaw = jaw_turn(vertices, share, angle, slide)
+    follow = np.append(np.repeat(BAG_FOLLOW[:rings], n), 1.0)[:, None]
+    lips = np.concatenate([np.tile(margin, (rings, 1)), [margin.mean(0)]])
+    return (1 - follow) * lips + follow * jaw
+
+
+def _tongue_out(vertices: np.ndarray) -> np.ndarray:
+    tip = vertices[:, 2].min()
+    share = smoothstep(vertices[:, 2], tip + 0.046, tip)
+    return share[:, None] * np.array([0, 0.010, -0.036]) + (share**3)[:, None] * np.array([0, 0.006, 0.003])

@@ -1,0 +1,152 @@
+"""Building blocks of expressions: displacement fields on the face's vertices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from blender_assets.head import eyes
+from blender_assets.head import landmarks as lm
+from blender_assets.head.geometry import JAW_AXIS, Head, lower_side
+from blender_assets.head.part import smoothstep
+from blender_assets.head.topology import interpolation
+
+Pull = tuple[int, tuple[float, float, float], float]  # landmark, displacement in mm, radius in mm
+
+# Share of the jaw's turn that the skin over it takes, at landmarks of the person's left half (mirrored for the right).
+JAW_SHARES = {
+    14: 1.0, 317: 1.0, 402: 0.99, 318: 0.93, 324: 0.70, 308: 0.36, 415: 0.12, 310: 0.02, 311: -0.02, 312: -0.03, 13: -0.03,
+    0: -0.02, 267: -0.02, 269: -0.01, 270: 0.02, 409: 0.14, 291: 0.36, 375: 0.62, 321: 0.88, 405: 0.97, 314: 1.0, 17: 1.0,
+    18: 1.0, 200: 1.0, 199: 1.0, 175: 1.0, 152: 1.0, 377: 0.99, 400: 0.97, 378: 0.93, 379: 0.86, 365: 0.74, 397: 0.56,
+    288: 0.36, 361: 0.16, 323: 0.04, 454: 0.0, 356: 0.0, 389: 0.0, 2: 0.0, 326: 0.0, 327: 0.0, 4: 0.0, 423: 0.0, 425: 0.02,
+    280: 0.01, 352: 0.02, 411: 0.06, 376: 0.08, 427: 0.12, 436: 0.12, 432: 0.42, 434: 0.5, 416: 0.30, 433: 0.2, 262: 1.0,
+    431: 0.92, 424: 0.94, 330: 0.0, 346: 0.0, 450: 0.0, 10: 0.0, 9: 0.0, 168: 0.0, 333: 0.0, 446: 0.0, 435: 0.24, 401: 0.1,
+    447: 0.0, 366: 0.02, 393: 0.0, 391: 0.0, 322: 0.04, 410: 0.14, 287: 0.36, 422: 0.6, 273: 0.7, 335: 0.86,
+}
+JAW_TURN = np.radians(17.5)  # at weight 1
+JAW_SLIDE = np.array([0.0, 0.002, -0.004])  # m; the joint slides forward as the mouth opens wide
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What fields are painted on: the face's rest vertices and their places. N vertices.
+
+    Attributes
+    ----------
+    head : the neutral head
+    rest : (N, 3) positions, metres
+    plane : (N, 2) place in the face's plane, metres
+    side : (N,) −1 above, +1 below the mouth's line
+    jaw : (N,) share of the jaw's motion
+    mirror : (478,) landmark permutation
+    """
+
+    head: Head
+    rest: np.ndarray
+    plane: np.ndarray
+    side: np.ndarray
+    jaw: np.ndarray
+    mirror: np.ndarray
+
+
+def canvas(head: Head, mirror: np.ndarray) -> Canvas:
+    """The canvas of `head`, whose landmarks mirror by `mirror` (478,)."""
+    face = head.face
+    rest = head.parts[0].vertices[: len(face.plane)]
+    known = {}
+    for landmark, share in JAW_SHARES.items():
+        for place in {landmark, int(mirror[landmark])}:
+            known[place] = {landmark: share}
+    jaw = interpolation(face.plane, face.quads, known).sum(1)
+    return Canvas(head, rest, face.plane, lower_side(head), np.clip(jaw, -0.05, 1), mirror)
+
+
+def pulls(on: Canvas, anchors: list[Pull], lips: str = "both") -> np.ndarray:
+    """(N, 3) metres: Gaussian pulls at landmarks, averaged where they overlap; `lips` = upper, lower or both."""
+    total, weight = np.zeros((len(on.plane), 3)), np.zeros(len(on.plane))
+    for landmark, move, radius in anchors:
+        distance = np.linalg.norm(on.plane - on.plane[landmark], axis=1)
+        share = np.exp(-((distance / (radius * 1e-3)) ** 2))
+        total += share[:, None] * np.array(move) * 1e-3
+        weight += share
+    total /= np.maximum(weight, 1)[:, None]
+    if lips == "upper":
+        total *= smoothstep(on.side, 0.35, -0.35)[:, None]
+    elif lips == "lower":
+        total *= smoothstep(on.side, -0.35, 0.35)[:, None]
+    return total * edge_fade(on)[:, None]
+
+
+def edge_fade(on: Canvas) -> np.ndarray:
+    """(N,) 1 within the face, 0 at its oval, so that muscles don't tear at the skull."""
+    oval = on.plane[on.head.face.loops["oval"]]
+    distance = np.sqrt(((on.plane[:, None] - oval[None]) ** 2).sum(-1)).min(1)
+    return smoothstep(distance, 0.0, 0.018)
+
+
+def mirrored(on: Canvas, field: np.ndarray) -> np.ndarray:
+    """The field (N, 3) as the other side of the face would make it."""
+    return field[on.head.face.mirror] * [-1, 1, 1]
+
+
+def jaw_turn(points: np.ndarray, share: np.ndarray, angle: float, slide: np.ndarray) -> np.ndarray:
+    """(V, 3) displacement of `points` (V, 3) by `share` (V,) of a jaw turned open by `angle` (radians) and slid (3,)."""
+    arm = points - JAW_AXIS
+    turn = np.clip(share, 0, 1) * angle
+    cos, sin = np.cos(turn), np.sin(turn)
+    y = cos * arm[:, 1] - sin * arm[:, 2]
+    z = sin * arm[:, 1] + cos * arm[:, 2]
+    moved = np.stack([arm[:, 0], y, z], 1) - arm
+    return moved + share[:, None] * slide + np.minimum(share, 0)[:, None] * [0, 0.03, 0]
+
+
+def lids(on: Canvas, side: str, upper: float, lower: float) -> np.ndarray:
+    """(N, 3) lids of `side` turned about the eyeball: `upper` of the way down, `lower` of the way up to each other.
+
+    A negative amount opens. The lid rolls over the eyeball: its vertices turn about the axis through the eyeball's centre.
+    """
+    loop = on.head.face.loops[f"eye_{side}"]
+    middle = on.head.eye_left if side == "left" else on.head.eye_right
+    half = len(loop) // 2
+    arm = on.rest - middle
+    angle = np.arctan2(arm[:, 1], -arm[:, 2])
+    radius = np.hypot(arm[:, 1], arm[:, 2])
+    over, under = loop[: half + 1], np.append(loop[half:], loop[0])
+    order_over, order_under = over[np.argsort(arm[over, 0])], under[np.argsort(arm[under, 0])]
+    above = np.interp(arm[:, 0], arm[order_over, 0], angle[order_over])
+    below = np.interp(arm[:, 0], arm[order_under, 0], angle[order_under])
+    gap = below - above
+    # Where on the plane a vertex is: above the margin, below it, and how far beside the corners.
+    corners = on.rest[loop[[0, half]], 0]
+    beside = np.maximum(np.maximum(on.rest[:, 0] - corners.max(), corners.min() - on.rest[:, 0]), 0)
+    line = 0.5 * (above + below)
+    distance_up = np.maximum(above - angle, 0) * eyes.RADIUS
+    distance_down = np.maximum(angle - below, 0) * eyes.RADIUS
+    near = np.exp(-((beside / 0.003) ** 2)) * (np.linalg.norm(arm, axis=1) < 0.03)
+    is_upper = angle < line
+    is_upper[over[1:-1]], is_upper[under[1:-1]] = True, False
+    is_upper[loop[[0, half]]] = True
+    turn = np.where(is_upper, upper * gap * smoothstep(distance_up, 0.0125, 0.0), -lower * gap
+                    * smoothstep(distance_down, 0.011, 0.0))
+    turned = angle + turn * near
+    moved = on.rest.copy()
+    moved[:, 1] = middle[1] + radius * np.sin(turned)
+    moved[:, 2] = middle[2] - radius * np.cos(turned)
+    touched = np.abs(turn * near) > 1e-4
+    clearance = np.where(is_upper, 0.0011, 0.0007) if upper > 0 else 0.0007
+    moved[touched] = eyes.outside(moved, middle, clearance)[touched]
+    return moved - on.rest
+
+
+def lip_distance(on: Canvas) -> np.ndarray:
+    """(N,) m in the plane to the nearest point of the lips' inner margin of the vertex's own lip."""
+    loop = on.head.face.loops["lips"]
+    upper, lower = loop[: len(loop) // 2 + 1], np.append(loop[len(loop) // 2:], loop[0])
+    near = [np.linalg.norm(on.plane[:, None] - on.plane[part][None], axis=-1).min(1) for part in (upper, lower)]
+    return np.where(on.side < 0, near[0], near[1])
+
+
+def lip_ring(on: Canvas, loop: tuple[int, ...]) -> np.ndarray:
+    """(M,) vertices of the landmarks of a lip loop."""
+    return np.array([index for index in loop if index < lm.FACE_COUNT])

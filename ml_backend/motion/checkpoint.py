@@ -1,0 +1,99 @@
+"""Motion weights as safetensors: tensors, and in the metadata the configuration, statistics and origin. Never pickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ml_backend.errors import ArtefactError, UserInputError
+from ml_backend.motion.network import MotionConfig, MotionEnsemble, build
+from ml_backend.motion.statistics import Statistics
+
+SCHEMA, VERSION = "parley.motion", "1"
+
+
+@dataclass(frozen=True)
+class MotionWeights:
+    """A network ready to run and what belongs to it.
+
+    Attributes
+    ----------
+    network : in eval mode
+    statistics : of the people it was trained on
+    gain : (K,) float32, how many times further than the network says a channel really moves (an MSE network is timid)
+    provenance : JSON-able dict: seed, steps, scores, shards
+    identifier : first 16 hex digits of the file's SHA-256, "" before it is saved
+    """
+
+    network: MotionEnsemble
+    statistics: Statistics
+    gain: np.ndarray
+    provenance: dict = field(default_factory=dict)
+    identifier: str = ""
+
+
+def save_weights(weights: MotionWeights, path: Path, *, half: bool = True) -> None:
+    """Write `weights` to `path` as fp16 (or fp32) safetensors; raises `UserInputError` if the folder can't be written."""
+    kind = torch.float16 if half else torch.float32
+    tensors = {name: value.to(kind) if value.is_floating_point() else value
+               for name, value in weights.network.state_dict().items()}
+    metadata = {"schema": SCHEMA, "version": VERSION, "config": weights.network.config.to_json(),
+                "statistics": weights.statistics.to_json(),
+                "gain": json.dumps(np.round(weights.gain.astype(float), 4).tolist()),
+                "provenance": json.dumps(weights.provenance, sort_keys=True)}
+    write_tensors(tensors, metadata, path)
+
+
+def load_weights(path: Path) -> MotionWeights:
+    """Read the motion weights at `path`; raises `ArtefactError` if they are missing, damaged or of another kind."""
+    tensors, metadata = read_tensors(path, SCHEMA, VERSION)
+    config = MotionConfig.from_json(metadata.get("config", ""))
+    statistics = Statistics.from_json(metadata.get("statistics", ""))
+    network = build(config)
+    try:
+        network.load_state_dict({name: value.float() if value.is_floating_point() else value
+                                 for name, value in tensors.items()})
+        gain = np.array(json.loads(metadata["gain"]), np.float32)
+        provenance = json.loads(metadata["provenance"])
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise ArtefactError(f"{path} does not fit its own configuration; make the motion weights again.") from error
+    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    return MotionWeights(network.eval(), statistics, gain, provenance, digest)
+
+
+def write_tensors(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path) -> None:
+    """Write safetensors whole or not at all; raises `UserInputError` if that is impossible."""
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: value.contiguous() for name, value in tensors.items()}, str(part), metadata)
+        os.replace(part, path)
+    except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        raise UserInputError(f"Can't write {path} ({error}); free some space or choose another folder.") from error
+
+
+def read_tensors(path: Path, schema: str, version: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file of that schema; raises `ArtefactError`."""
+    if not Path(path).is_file():
+        raise ArtefactError(f"{path} does not exist; it should be a {schema} file.")
+    try:
+        with safe_open(str(path), "pt") as data:
+            metadata = data.metadata() or {}
+            tensors = {name: data.get_tensor(name) for name in data.keys()}  # noqa: SIM118  (no mapping)
+    except (SafetensorError, OSError) as error:
+        raise ArtefactError(f"{path} can't be read as safetensors ({error}); make it again.") from error
+    found = (metadata.get("schema"), metadata.get("version"))
+    if found != (schema, version):
+        raise ArtefactError(f"{path} is {found[0]} version {found[1]}, needed is {schema} version {version}; make it again.")
+    return tensors, metadata

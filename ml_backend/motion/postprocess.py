@@ -1,0 +1,96 @@
+"""After the network: contrast, quiet lips in silence, eyes that keep looking at the camera, weights within [0, 1]."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import convolve1d, maximum_filter1d
+
+from ml_backend.audio.features import FPS
+from ml_backend.motion.statistics import mouth_channels
+from ml_backend.motion.style import MotionStyle, smooth
+
+_LEAD, _TAIL, _FADE = 3, 4, 5
+_GAZE_REACH = {"Up": 0.44, "Down": 0.44, "In": 0.60, "Out": 0.60}
+_GAZE_SHARE = 0.8
+
+
+def to_weights(deviation: np.ndarray, std: np.ndarray, gain: np.ndarray, style: MotionStyle,
+               reach: float = 1.0) -> np.ndarray:
+    """(T, K) float32, not clamped: `style.neutral` plus standardised `deviation` (T, K) in the person's units.
+
+    `gain` (K,) undoes the network's timidity, `reach` is the user's factor on the mouth. The smoothing takes the
+    frame-to-frame trembling; the little by which it flattens peaks is paid back in the same step.
+    """
+    mouth = mouth_channels(style.names)
+    person = np.where(mouth, style.amplitude * reach, 1.0)
+    smoothed = gentle(deviation)
+    spread = np.minimum(deviation.std(0) / np.maximum(smoothed.std(0), 1e-6), 1.25)
+    return (style.neutral + smoothed * spread * gain * std * person).astype(np.float32)
+
+
+def gentle(values: np.ndarray) -> np.ndarray:
+    """(T, D) smoothed over three frames without delay (weights 1 : 4 : 1)."""
+    return convolve1d(values, np.array([1, 4, 1]) / 6, axis=0, mode="nearest")
+
+
+def speaking(active: np.ndarray) -> np.ndarray:
+    """(T,) float32 in [0, 1]: 1 where the mouth is busy, fading to 0 in silence.
+
+    Lips part before the voice starts and close after it ends: the activity is widened by 120 and 160 ms, then faded.
+    """
+    wide = np.concatenate([np.zeros(_TAIL, bool), active, np.zeros(_TAIL, bool)]).astype(np.float64)
+    # A frame is busy when there is voice up to _TAIL before it or up to _LEAD after it.
+    busy = maximum_filter1d(wide, _LEAD + _TAIL + 1, origin=(_TAIL - _LEAD) // 2, mode="constant")[_TAIL:-_TAIL]
+    kernel = np.hanning(_FADE + 2)[1:-1]
+    return convolve1d(busy, kernel / kernel.sum(), mode="nearest").astype(np.float32)
+
+
+def quiet(expression: np.ndarray, active: np.ndarray, style: MotionStyle) -> np.ndarray:
+    """`expression` (T, K) with the mouth at rest wherever nobody speaks (`active` (T,) bool)."""
+    mouth = mouth_channels(style.names)
+    share = speaking(active)[:, None]
+    result = expression.copy()
+    result[:, mouth] = style.rest[mouth] + share * (expression[:, mouth] - style.rest[mouth])
+    return result
+
+
+def set_blinks(expression: np.ndarray, closure: np.ndarray, style: MotionStyle) -> np.ndarray:
+    """`expression` (T, K) whose lids follow `closure` (T,) from the person's open state to shut, both eyes alike."""
+    result = expression.copy()
+    for index, name in enumerate(style.names):
+        if name.startswith("eyeBlink"):
+            usual = min(float(style.rest[index]), 0.35)
+            result[:, index] = usual + (1 - usual) * closure
+    return result
+
+
+def set_gaze(expression: np.ndarray, rotation: np.ndarray, style: MotionStyle) -> np.ndarray:
+    """`expression` (T, K) whose eyes stay on what they look at while the head turns by `rotation` (T, 3) about its mean.
+
+    The eyes turn back by most of the head's yaw and pitch (the vestibulo-ocular reflex); positive yaw turns the face to
+    the image's left (the nose's −z axis towards −x), positive pitch turns it downwards (towards +y).
+    """
+    turn = smooth(rotation - style.pose_mean[:3]) * _GAZE_SHARE
+    pitch, yaw = turn[:, 0], turn[:, 1]
+    wanted = {"eyeLookDownLeft": -pitch, "eyeLookDownRight": -pitch, "eyeLookUpLeft": pitch, "eyeLookUpRight": pitch,
+              "eyeLookOutLeft": yaw, "eyeLookInRight": yaw, "eyeLookInLeft": -yaw, "eyeLookOutRight": -yaw}
+    result = expression.copy()
+    for index, name in enumerate(style.names):
+        if name in wanted:
+            reach = next(value for key, value in _GAZE_REACH.items() if key in name)
+            result[:, index] = np.maximum(wanted[name] / reach, 0)
+    return result
+
+
+def bounded(expression: np.ndarray, names: list[str]) -> np.ndarray:
+    """(T, K) float32 in [0, 1]; `mouthClose` no further than the jaw is open, beyond which lips would cross."""
+    result = np.clip(expression, 0, 1)
+    if "mouthClose" in names and "jawOpen" in names:
+        close = names.index("mouthClose")
+        result[:, close] = np.minimum(result[:, close], result[:, names.index("jawOpen")])
+    return result.astype(np.float32)
+
+
+def seconds(frames: int) -> np.ndarray:
+    """(T,) float64 times of `frames` frames at 25 fps."""
+    return np.arange(frames) / FPS

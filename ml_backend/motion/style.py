@@ -1,0 +1,133 @@
+"""MotionStyle: how one person moves, taken from a track of theirs, or how people move in general."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import convolve1d
+
+from ml_backend.artefacts.face_track import FaceTrack
+from ml_backend.audio.features import FPS
+from ml_backend.errors import UserInputError
+from ml_backend.motion.prepare import resample
+from ml_backend.motion.statistics import (
+    SPECTRUM_BINS,
+    Statistics,
+    blink_statistics,
+    clip_mean,
+    mouth_amplitude,
+    rest_expression,
+)
+
+DEFAULT_DISTANCE = 0.6
+_GENERAL_SECONDS = 60
+_MIN_BLINK_SECONDS = 8.0
+_JUMP = np.array([0.2, 0.2, 0.2, 0.05, 0.05, 0.08])
+_PARTING = ("jawOpen", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft", "mouthUpperUpRight", "mouthFunnel")
+
+
+@dataclass(frozen=True)
+class MotionStyle:
+    """One person's way of moving, K expressions, at 25 fps.
+
+    Attributes
+    ----------
+    names : list of K str
+    neutral : (K,) float32, mean expression, about which the mouth moves
+    rest : (K,) float32, expression in silence, lips closed
+    amplitude : float, reach of the mouth, 1 = as most people's
+    pose_track : (N, 6) float32, a stretch of the person's own motion: radians and metres, camera space
+    pose_mean, pose_std : (6,) float32 of `pose_track`
+    blink_rate : float, blinks per second
+    blink_duration : float, seconds
+    """
+
+    names: list[str]
+    neutral: np.ndarray
+    rest: np.ndarray
+    amplitude: float
+    pose_track: np.ndarray
+    pose_mean: np.ndarray
+    pose_std: np.ndarray
+    blink_rate: float
+    blink_duration: float
+
+
+def style_from_track(track: FaceTrack, statistics: Statistics) -> MotionStyle:
+    """The style of the person in `track`; what a track of a few frames can't tell comes from the general `statistics`.
+
+    Raises
+    ------
+    UserInputError
+        If the track's expressions are not those of the statistics.
+    """
+    names = [str(name) for name in track.expression_names]
+    if names != statistics.names:
+        raise UserInputError("The clip was tracked with a face model whose expressions the motion weights don't know; "
+                             "track it with the built-in model.")
+    positions = np.arange(max(int(len(track) * FPS / float(track.fps)), 1)) / FPS * float(track.fps)
+    expression = resample(track.expression, positions)
+    general = default_style(statistics)
+    pose = longest_steady(smooth(resample(track.pose(), positions)))
+    if len(expression) < 2 * FPS:
+        return _styled(general, expression, pose)
+    rate, duration = general.blink_rate, general.blink_duration
+    if len(expression) >= _MIN_BLINK_SECONDS * FPS:
+        seen, lasting = blink_statistics(expression, names)
+        # Eight seconds may hold no blink of somebody who blinks: draw towards the usual rate by four seconds' worth.
+        seconds = len(expression) / FPS
+        rate = float(np.clip((seen * seconds + general.blink_rate * 4) / (seconds + 4), 0.05, 1.0))
+        duration = float(np.clip(lasting if seen else general.blink_duration, 0.12, 0.4))
+    rest = rest_expression(expression, names)
+    return MotionStyle(names, clip_mean(expression), rest, mouth_amplitude(expression, statistics), pose,
+                       pose.mean(0), pose.std(0), rate, duration)
+
+
+def _styled(general: MotionStyle, expression: np.ndarray, pose: np.ndarray) -> MotionStyle:
+    """Too short for statistics (a photo): general motion about the pose that is there."""
+    track = (general.pose_track - general.pose_mean + pose.mean(0)).astype(np.float32)
+    neutral, names = general.neutral.copy(), general.names
+    upper = np.array([not name.startswith(("jaw", "mouth", "tongue", "eyeBlink")) for name in names])
+    neutral[upper] = expression.mean(0)[upper]
+    rest = np.where(upper, neutral, general.rest).astype(np.float32)
+    return MotionStyle(names, neutral, rest, 1.0, track, track.mean(0), track.std(0), general.blink_rate,
+                       general.blink_duration)
+
+
+def default_style(statistics: Statistics, *, seed: int = 0, distance: float = DEFAULT_DISTANCE) -> MotionStyle:
+    """People in general, facing the camera at `distance` metres; the same for the same seed."""
+    rest = np.where(np.isin(statistics.names, _PARTING), 0, statistics.rest).astype(np.float32)
+    track = general_pose(statistics, _GENERAL_SECONDS * FPS, seed) + np.array([0, 0, 0, 0, 0, distance], np.float32)
+    return MotionStyle(statistics.names, statistics.mean, rest, 1.0, track, track.mean(0), track.std(0),
+                       statistics.blink_rate, statistics.blink_duration)
+
+
+def general_pose(statistics: Statistics, frames: int, seed: int) -> np.ndarray:
+    """(T, 6) float32 pose about zero: noise with the general spectrum, its axes correlated as in people."""
+    generator = np.random.default_rng([seed, 0x905E])
+    count = max(frames, 2 * SPECTRUM_BINS)
+    frequency = np.fft.rfftfreq(count, 1 / FPS)
+    known = np.arange(1, SPECTRUM_BINS + 1) * FPS / (2 * SPECTRUM_BINS)
+    amplitude = np.stack([np.interp(frequency, known, row) for row in statistics.pose_spectrum])
+    # What is slower than the blocks that the spectrum was measured on would be drift.
+    amplitude[:, frequency < known[0] / 2] = 0
+    shape = np.sqrt(np.mean(amplitude ** 2, axis=0))
+    noise = np.fft.irfft(np.fft.rfft(generator.standard_normal((6, count)), axis=1) * shape, count, axis=1)
+    noise /= noise.std(1, keepdims=True)
+    mixing = np.linalg.cholesky(statistics.pose_mixing.astype(np.float64) + 0.05 * np.eye(6)) @ noise
+    mixing *= statistics.pose_std[:, None] / np.maximum(mixing.std(1, keepdims=True), 1e-9)
+    return (mixing - mixing.mean(1, keepdims=True)).T[:frames].astype(np.float32)
+
+
+def smooth(pose: np.ndarray) -> np.ndarray:
+    """(T, D) with a short symmetric kernel over time: the tracker's trembling goes, nods stay."""
+    kernel = np.array([1, 4, 6, 4, 1]) / 16
+    return convolve1d(pose, kernel, axis=0, mode="nearest").astype(np.float32)
+
+
+def longest_steady(pose: np.ndarray) -> np.ndarray:
+    """The longest stretch of `pose` (T, 6) without a jump that no head makes in a frame (a cut, a lost face)."""
+    jumps = np.flatnonzero((np.abs(np.diff(pose, axis=0)) > _JUMP).any(1)) + 1
+    parts = np.split(pose, jumps)
+    return max(parts, key=len)
