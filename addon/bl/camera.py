@@ -41,10 +41,10 @@ def add(name: str, focal: float, size: np.ndarray, origin: np.ndarray,
 def portrait_window(shape: np.ndarray, pose: np.ndarray, focal: float, size: np.ndarray) -> tuple[float, float, float, float]:
     """The square window that frames the head of `shape` (V, 3) at `pose` (6,) as a portrait, pixels.
 
-    The whole model is inside with a tenth of its height as air above; a model that ends at the neck touches the lower edge.
+    A tenth of the model's height is air above it; its lowest part, where a model ends, lies below the lower edge.
     """
     points = project(to_camera(shape, pose), focal, size)
     low, high = points.min(0), points.max(0)
-    side = max(1.08 * (high[1] - low[1]), 1.25 * (high[0] - low[0]))
-    top = low[1] - 0.10 * (high[1] - low[1])
+    height = float(high[1] - low[1])
+    side, top = 1.04 * height, low[1] - 0.10 * height
     return float((low[0] + high[0]) / 2 - side / 2), float(top), float(side), float(side)

@@ -22,20 +22,22 @@ GLINT = np.array([-0.20, -0.24, -1.0])
 
 
 def kind_of(name: str) -> str:
-    """"skin", "eye" or "mouth" for a face model's material `name`."""
+    """The class "skin", "eye" or "mouth" of a face model's material `name`."""
     if name in ("sclera", "iris", "pupil", "cornea") or name.startswith("eye"):
         return "eye"
     return "mouth" if name.startswith(("teeth", "tooth", "gum", "mouth", "tongue", "throat", "oral")) else "skin"
 
 
 def add(mesh: bpy.types.Mesh, names: list[str], light: np.ndarray, texture: Path | None) -> None:
-    """Give `mesh` one material slot for each of `names`, lit by `light` (9, 3); `texture` paints the one called skin."""
+    """Give `mesh` one material slot for each of `names`, lit by `light` (9, 3); `texture` paints the skin's."""
     group = light_group(light)
     image = load_image(texture) if texture is not None else None
     for name in names:
         material = bpy.data.materials.new(f"Parley {name}")
         compat.use_nodes(material)
-        _build(material, group, kind_of(name), image if name == "skin" else None)
+        _blend(material)
+        kind = kind_of(name)
+        _build(material, group, kind, image if kind == "skin" else None)
         mesh.materials.append(material)
 
 
@@ -72,12 +74,25 @@ def set_feather(mesh: bpy.types.Mesh, on: bool) -> None:
         tree.links.new(surface, output.inputs["Surface"])
 
 
-def flat(name: str, colour: tuple[float, float, float]) -> bpy.types.Material:
-    """A material that emits `colour` whatever the light."""
+def _blend(material: bpy.types.Material) -> None:
+    """Draw in EEVEE's forward pass, front-most surface only: the same picture as deferred, in half the time."""
+    material.surface_render_method = "BLENDED"
+    compat.set_if_there(material, use_transparency_overlap=False)
+
+
+def emitter(name: str) -> tuple[bpy.types.Material, Any]:
+    """A material that only emits, and the socket of its colour."""
     material = bpy.data.materials.new(name)
     compat.use_nodes(material)
+    _blend(material)
     _, emission = _surface(material.node_tree)
-    emission.inputs["Color"].default_value = (*colour, 1)
+    return material, emission.inputs["Color"]
+
+
+def flat(name: str, colour: tuple[float, float, float]) -> bpy.types.Material:
+    """A material that emits `colour` whatever the light."""
+    material, socket = emitter(name)
+    socket.default_value = (*colour, 1)
     return material
 
 

@@ -8,7 +8,7 @@ import bpy
 import numpy as np
 
 from . import camera as cameras
-from . import compat, materials
+from . import materials
 
 PLATE_NAME, BACKDROP_NAME = "Parley Plate", "Parley Backdrop"
 BEHIND = 4.0
@@ -29,47 +29,48 @@ def add_sequence(camera: bpy.types.Object, first: Path, frames: int, focal: floa
     """
     image = materials.load_image(first)
     image.source = "SEQUENCE"
-    material = bpy.data.materials.new(PLATE_NAME)
-    compat.use_nodes(material)
+    material, colour = materials.emitter(PLATE_NAME)
     tree = material.node_tree
-    tree.nodes.clear()
-    output = tree.nodes.new("ShaderNodeOutputMaterial")
-    emission = tree.nodes.new("ShaderNodeEmission")
     node = tree.nodes.new("ShaderNodeTexImage")
     node.image, node.extension = image, "EXTEND"
     node.image_user.frame_duration, node.image_user.frame_start = frames, 1
     node.image_user.use_auto_refresh = True
-    tree.links.new(node.outputs["Color"], emission.inputs["Color"])
-    tree.links.new(emission.outputs[0], output.inputs["Surface"])
+    tree.links.new(node.outputs["Color"], colour)
     half = np.asarray(size, np.float64) / 2 * distance / focal
     return _plane(PLATE_NAME, camera, material, (-half[0], half[0]), (-half[1], half[1]), distance)
 
 
 def add_backdrop(camera: bpy.types.Object, colour: tuple[float, float, float], distance: float) -> bpy.types.Object:
     """A plane behind everything that `camera` sees, `colour` in the middle and darker towards the corners."""
-    material = bpy.data.materials.new(BACKDROP_NAME)
-    compat.use_nodes(material)
+    material, shown = materials.emitter(BACKDROP_NAME)
     tree = material.node_tree
-    tree.nodes.clear()
-    output, emission = tree.nodes.new("ShaderNodeOutputMaterial"), tree.nodes.new("ShaderNodeEmission")
     place, mapping = tree.nodes.new("ShaderNodeTexCoord"), tree.nodes.new("ShaderNodeMapping")
     gradient, ramp = tree.nodes.new("ShaderNodeTexGradient"), tree.nodes.new("ShaderNodeValToRGB")
-    mapping.inputs["Location"].default_value, mapping.inputs["Scale"].default_value = (-0.85, -0.9, 0), (1.7, 1.7, 1)
-    gradient.gradient_type = "QUADRATIC_SPHERE"
-    dark = tuple(0.55 * value for value in colour)
+    # UV (0.5, 0.55) is the middle of the light, which fades out beyond the corners.
+    mapping.inputs["Scale"].default_value = (1.15, 1.15, 1)
+    mapping.inputs["Location"].default_value = (-0.5 * 1.15, -0.55 * 1.15, 0)
+    gradient.gradient_type = "SPHERICAL"
+    dark = tuple(0.5 * value for value in colour)
     ramp.color_ramp.elements[0].color, ramp.color_ramp.elements[1].color = (*dark, 1), (*colour, 1)
     ramp.color_ramp.interpolation = "EASE"
     for source, target in ((place.outputs["UV"], mapping.inputs["Vector"]),
                            (mapping.outputs["Vector"], gradient.inputs["Vector"]),
                            (gradient.outputs["Fac"], ramp.inputs["Fac"]),
-                           (ramp.outputs["Color"], emission.inputs["Color"]),
-                           (emission.outputs[0], output.inputs["Surface"])):
+                           (ramp.outputs["Color"], shown)):
         tree.links.new(source, target)
     data = camera.data
     width = cameras.SENSOR / data.lens * distance
     x, y = data.shift_x * width, data.shift_y * width
-    half = width / 2
+    half = 0.52 * width  # a little beyond the edge, so that the pixels there are covered whole
     return _plane(BACKDROP_NAME, camera, material, (x - half, x + half), (y - half, y + half), distance)
+
+
+def gradient(colour: tuple[float, float, float], height: int, width: int) -> np.ndarray:
+    """(height, width, 3) float32: the backdrop that `add_backdrop` shows, for engines without shader nodes."""
+    v, u = np.mgrid[1:0:height * 1j, 0:1:width * 1j]
+    light = np.clip(1 - 1.15 * np.hypot((u - 0.5) / 1.04, (v - 0.55) / 1.04), 0, 1)
+    ease = light * light * (3 - 2 * light)
+    return (np.array(colour) * (0.5 + 0.5 * ease[..., None])).astype(np.float32)
 
 
 def _plane(name: str, camera: bpy.types.Object, material: bpy.types.Material, x: tuple[float, float],

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import bpy
 import numpy as np
+from mathutils import Matrix
 
 from ..core.character import Character, match
 from ..core.errors import UserInputError
 from ..core.face_model import FaceModel
 from . import materials, space
 
-MESH_NAME, EMPTY_NAME, MASK_NAME = "Parley Face", "Parley Head", "Parley Face Only"
+MESH_NAME, EMPTY_NAME, NECK_NAME, MASK_NAME = "Parley Face", "Parley Head", "Parley Neck", "Parley Face Only"
 ALBEDO, SHADE, FACE = "parley_albedo", "parley_shade", "parley_face"
-ORIGIN_KEY = "parley_origin"
+ORIGIN_KEY, ROOT_GROUP = "parley_origin", "neck root"
 FACE_EDGE = 0.02
 """Region weight at or below which a vertex is no part of the face that is drawn over a plate."""
 
@@ -38,14 +39,14 @@ class Head:
         return np.array(self.empty[ORIGIN_KEY], np.float64)
 
 
-def build(model: FaceModel, character: Character, texture: Path | None, origin: np.ndarray) -> Head:
+def build(model: FaceModel, character: Character, texture: Path | None, rest: np.ndarray) -> Head:
     """Add a head to the current scene.
 
     Parameters
     ----------
     model, character : the face model and the person; must have the same vertices, else `ArtefactError`
     texture : image file of the detailed albedo, or None to shade with the character's vertex colours
-    origin : (3,) metres, the point of camera space that becomes the world's origin
+    rest : (6,) the head's mean pose (rad, m): its position becomes the world's origin, and the neck's root stays in it
     """
     match(character, model)
     mesh = _mesh(model, character.neutral_shape)
@@ -53,7 +54,7 @@ def build(model: FaceModel, character: Character, texture: Path | None, origin: 
     empty = bpy.data.objects.new(EMPTY_NAME, None)
     empty.empty_display_type, empty.empty_display_size = "ARROWS", 0.05
     empty.rotation_mode = space.ROTATION_MODE
-    empty[ORIGIN_KEY] = [float(value) for value in origin]
+    empty[ORIGIN_KEY] = [float(value) for value in rest[3:]]
     shape.parent = empty
     for item in (empty, shape):
         bpy.context.scene.collection.objects.link(item)
@@ -63,8 +64,17 @@ def build(model: FaceModel, character: Character, texture: Path | None, origin: 
     mesh.color_attributes.active_color_name = ALBEDO
     materials.add(mesh, model.materials, character.light, texture)
     _shape_keys(shape, model, character.neutral_shape)
-    _vertex_groups(shape, model)
-    return Head(shape, empty)
+    _vertex_groups(shape, model, character.neutral_shape)
+    head = Head(shape, empty)
+    set_pose(head, rest)
+    _hold_neck(head, rest)
+    return head
+
+
+def set_pose(head: Head, pose: np.ndarray) -> None:
+    """Put the head into `pose` (6,), rad and m, without a key."""
+    euler, location = space.pose_to_channels(pose[None], head.origin)
+    head.empty.rotation_euler, head.empty.location = euler[0].tolist(), location[0].tolist()
 
 
 def find(item: bpy.types.Object | None) -> Head:
@@ -110,6 +120,21 @@ def inner_shade(model: FaceModel, shape: np.ndarray) -> np.ndarray:
     return shade
 
 
+def _hold_neck(head: Head, rest: np.ndarray) -> None:
+    """Let the root of the neck stay behind in the pose `rest` (6,) when the head moves; models without it stay rigid."""
+    if ROOT_GROUP not in head.mesh.vertex_groups:
+        return
+    neck = bpy.data.objects.new(NECK_NAME, None)
+    neck.empty_display_type, neck.empty_display_size = "CIRCLE", 0.06
+    neck.rotation_mode = space.ROTATION_MODE
+    neck.rotation_euler, neck.location = head.empty.rotation_euler, head.empty.location
+    bpy.context.scene.collection.objects.link(neck)
+    hook = head.mesh.modifiers.new(NECK_NAME, "HOOK")
+    hook.object, hook.vertex_group, hook.falloff_type = neck, ROOT_GROUP, "NONE"
+    # With the identity here a vertex of weight 1 is placed by the neck's matrix alone, whatever the head does.
+    hook.matrix_inverse = Matrix.Identity(4)
+
+
 def _mesh(model: FaceModel, shape: np.ndarray) -> bpy.types.Mesh:
     """Vertices, quads and triangles, UVs, material indices; every array written at once."""
     sizes = np.where(model.faces[:, 3] >= 0, 4, 3).astype(np.int32)
@@ -142,10 +167,24 @@ def _shape_keys(shape: bpy.types.Object, model: FaceModel, neutral: np.ndarray) 
     shape.data.shape_keys.name = MESH_NAME
 
 
-def _vertex_groups(shape: bpy.types.Object, model: FaceModel) -> None:
-    """A vertex group for each region, weights in steps of 1/255 so that a group takes at most 255 calls."""
-    for name, weights in zip(model.region_names, model.regions, strict=True):
-        group = shape.vertex_groups.new(name=str(name))
+def neck_root(model: FaceModel, shape: np.ndarray) -> np.ndarray:
+    """(V,) float32 in [0, 1]: how much a vertex belongs to the still root of the neck, rising evenly down the neck."""
+    neck = model.region("neck")
+    inside = neck > 0
+    height = shape[:, 1]
+    top, root = height[inside].min(), height[inside].max()
+    share = np.clip((height - top) / max(float(root - top), 1e-6), 0, 1)
+    return np.where(inside, share * share * (3 - 2 * share), 0).astype(np.float32)
+
+
+def _vertex_groups(shape: bpy.types.Object, model: FaceModel, neutral: np.ndarray) -> None:
+    """A vertex group for each region, and one for the neck's root."""
+    groups = {str(name): weights for name, weights in zip(model.region_names, model.regions, strict=True)}
+    if "neck" in groups and (groups["neck"] > 0).any():
+        groups[ROOT_GROUP] = neck_root(model, neutral)
+    for name, weights in groups.items():
+        group = shape.vertex_groups.new(name=name)
+        # In steps of 1/255, so that a group takes at most 255 calls; there is no call for all weights at once.
         steps = np.round(np.clip(weights, 0, 1) * 255).astype(int)
         for step in np.unique(steps[steps > 0]):
             group.add(np.flatnonzero(steps == step).tolist(), float(step) / 255, "REPLACE")

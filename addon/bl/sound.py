@@ -35,6 +35,7 @@ def add(scene: bpy.types.Scene, path: Path, start_frame: int, beside: Path | Non
         strip = compat.sound_strips(scene).new_sound(STRIP_NAME, str(path.resolve()), 1, start_frame)
         if not large:
             strip.sound.pack()
+            strip.sound.filepath = f"//{path.name}"
     except RuntimeError as error:
         raise UserInputError(f"Blender can't read a sound from {path} ({error}); convert it to WAV or FLAC.") from error
     scene.sync_mode = "AUDIO_SYNC"

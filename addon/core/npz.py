@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -38,18 +37,16 @@ def load_npz(path: Path | str, schema: str, version: int, names: tuple[str, ...]
 def save_npz(path: Path | str, schema: str, version: int, arrays: dict[str, np.ndarray]) -> None:
     """Write `arrays` with `schema` and `version`, replacing `path` only when complete; raises `UserInputError`."""
     path = Path(path)
-    part = ""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(prefix=path.stem, suffix=".npz.part", dir=path.parent)
-        with os.fdopen(handle, "wb") as stream:
+        with open(part, "wb") as stream:
             np.savez_compressed(stream, schema=np.array(schema), version=np.array(version), **arrays)
         os.replace(part, path)
     except OSError as error:
         raise UserInputError(f"Can't write {path}: {error.strerror}. Choose another folder.") from error
     finally:
-        if part and os.path.exists(part):
-            os.unlink(part)
+        part.unlink(missing_ok=True)
 
 
 def require(condition: bool, path: Path | str, problem: str) -> None:

@@ -1,59 +1,56 @@
 """The messages between Parley's processes: one JSON object a line, told from other output by its "type".
 
-progress: stage, done, total · warning: message · result: data · error: kind, message.
+progress: stage, done, total · warning: text · error: kind, text · result: whatever the job has to say, flat.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar
+from typing import Any
 
 from .errors import ProtocolError
 
+Message = dict[str, Any]
 
-@dataclass(frozen=True)
-class Progress:
+FIELDS: dict[str, dict[str, type]] = {
+    "progress": {"stage": str, "done": int, "total": int},
+    "warning": {"text": str},
+    "error": {"kind": str, "text": str},
+    "result": {},
+}
+"""What each type of message must carry; a result carries what its job returns."""
+
+
+def progress(stage: str, done: int, total: int) -> Message:
     """`done` of `total` steps of `stage` are finished."""
-
-    type: ClassVar[str] = "progress"
-    stage: str
-    done: int
-    total: int
+    return {"type": "progress", "stage": stage, "done": done, "total": total}
 
 
-@dataclass(frozen=True)
-class Warning_:
+def warning(text: str) -> Message:
     """Something the user should know that stops nothing."""
-
-    type: ClassVar[str] = "warning"
-    message: str
+    return {"type": "warning", "text": text}
 
 
-@dataclass(frozen=True)
-class Result:
+def error(kind: str, text: str) -> Message:
+    """The process gave up; `kind` is the exception's name, `text` one sentence for the user."""
+    return {"type": "error", "kind": kind, "text": text}
+
+
+def result(**data: Any) -> Message:
     """The process is finished; `data` says with what."""
-
-    type: ClassVar[str] = "result"
-    data: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Failure:
-    """The process gave up; `kind` is the exception's name, `message` one sentence for the user."""
-
-    type: ClassVar[str] = "error"
-    kind: str
-    message: str
-
-
-Message = Progress | Warning_ | Result | Failure
-_TYPES: dict[str, type] = {kind.type: kind for kind in (Progress, Warning_, Result, Failure)}
+    return {**data, "type": "result"}
 
 
 def encode(message: Message) -> str:
-    """One line, with its line feed."""
-    return json.dumps({"type": message.type, **asdict(message)}, sort_keys=True, ensure_ascii=True) + "\n"
+    """One line of ASCII, with its line feed, keys in order.
+
+    Raises
+    ------
+    ProtocolError
+        If the message is of no known type or lacks a field.
+    """
+    _check(message)
+    return json.dumps(message, sort_keys=True) + "\n"
 
 
 def decode(line: str) -> Message | None:
@@ -62,19 +59,24 @@ def decode(line: str) -> Message | None:
     Raises
     ------
     ProtocolError
-        If the line is a message of a known type whose fields are not those of that type.
+        If the line is a message of a known type that lacks a field.
     """
-    text = line.strip()
-    if not (text.startswith("{") and text.endswith("}")):
+    if not line.startswith("{"):
         return None
     try:
-        data = json.loads(text)
+        message = json.loads(line)
     except ValueError:
         return None
-    kind = _TYPES.get(str(data.pop("type", "")))
-    if kind is None:
+    if not isinstance(message, dict) or message.get("type") not in FIELDS:
         return None
-    wanted = {field.name for field in fields(kind)}
-    if set(data) != wanted:
-        raise ProtocolError(f"A {kind.type} message has {sorted(data)}, needed are {sorted(wanted)}.")
-    return kind(**data)
+    _check(message)
+    return message
+
+
+def _check(message: Message) -> None:
+    kind = message.get("type")
+    if kind not in FIELDS:
+        raise ProtocolError(f"{kind} is no type of message; known are {', '.join(FIELDS)}.")
+    for name, wanted in FIELDS[kind].items():
+        if type(message.get(name)) is not wanted:
+            raise ProtocolError(f"A message of type {kind} needs {name} as {wanted.__name__}, got {message.get(name)!r}.")

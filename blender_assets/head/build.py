@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from blender_assets.head import eyes, expressions, fields, geometry, identity, surface
+from blender_assets.head import eyes, expressions, fields, geometry, identity, learn_texture, surface
 from blender_assets.head import landmarks as lm
 from blender_assets.head.arkit import ARKIT_52
 from blender_assets.head.learn_statistics import SCHEMA, VERSION
@@ -19,7 +19,8 @@ HERE = Path(__file__).parent
 # Charts of the parts in the unit square: lower left corner and size.
 CHARTS = {"skin": (0.0, 0.25, 0.75), "eye_left": (0.76, 0.76, 0.23), "eye_right": (0.76, 0.52, 0.23),
           "mouth_bag": (0.76, 0.28, 0.23), "teeth_upper": (0.01, 0.01, 0.23), "teeth_lower": (0.26, 0.01, 0.23),
-          "tongue": (0.51, 0.01, 0.23), "ear_left": (0.76, 0.02, 0.11), "ear_right": (0.88, 0.02, 0.11)}
+          "tongue": (0.51, 0.01, 0.23), "ear_left": (0.76, 0.02, 0.11), "ear_right": (0.88, 0.02, 0.11),
+          "lids_left": (0.76, 0.15, 0.11), "lids_right": (0.88, 0.15, 0.11)}
 
 
 def place(part: Part) -> np.ndarray:
@@ -28,8 +29,8 @@ def place(part: Part) -> np.ndarray:
     return np.array([left, bottom]) + size * part.uv
 
 
-def assemble(statistics: dict[str, np.ndarray]) -> FaceModel:
-    """The FaceModel of the head from the learned `statistics`."""
+def assemble(statistics: dict[str, np.ndarray], colours: dict[str, np.ndarray]) -> FaceModel:
+    """The FaceModel of the head from the learned `statistics` of shape and `colours` of skin."""
     mirror = statistics["mirror"]
     head = geometry.build(statistics["mean"], mirror)
     on = fields.canvas(head, mirror)
@@ -41,7 +42,7 @@ def assemble(statistics: dict[str, np.ndarray]) -> FaceModel:
     names = list(dict.fromkeys(materials.tolist()))
     iris = [starts[number[f"eye_{side}"]] + vertex for side in ("right", "left") for vertex in eyes.iris_vertices()]
     region_names, regions = surface.regions(on)
-    texture_mean, texture_basis = surface.texture(on, statistics)
+    texture_mean, texture_basis = surface.texture(on, colours)
     joints = np.stack([geometry.HEAD_PIVOT, geometry.JAW_AXIS, head.eye_left, head.eye_right])
     return FaceModel(
         name=np.array("parley"),
@@ -64,8 +65,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--statistics", type=Path, default=HERE / "statistics.npz")
     parser.add_argument("--out", type=Path, default=HERE / "parley_head.npz")
+    parser.add_argument("--texture", type=Path, default=HERE / "texture.npz")
     options = parser.parse_args()
-    save(assemble(load_npz(options.statistics, SCHEMA, VERSION)), options.out)
+    save(assemble(load_npz(options.statistics, SCHEMA, VERSION),
+                  load_npz(options.texture, learn_texture.SCHEMA, learn_texture.VERSION)), options.out)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from blender_assets.head import eyes
+from blender_assets.head import landmarks as lm
 from blender_assets.head.arkit import ARKIT_52
-from blender_assets.head.fields import JAW_SLIDE, JAW_TURN, Canvas, jaw_turn, lids, lip_distance, mirrored, pulls
+from blender_assets.head.fields import JAW_SLIDE, JAW_TURN, Canvas, jaw_turn, lids, mirrored, pulls, spread
 from blender_assets.head.muscles import ONE_SIDED, SYMMETRIC
 from blender_assets.head.part import smoothstep
 
@@ -15,6 +16,12 @@ LOOK_LIDS = {"In": (0.0, 0.0), "Out": (0.0, 0.0), "Up": (-0.22, -0.10), "Down": 
 LIDS = {"eyeBlink": (0.86, 0.14), "eyeSquint": (0.16, 0.30), "eyeWide": (-0.28, -0.06)}
 JAW = {"jawOpen": (JAW_TURN, JAW_SLIDE), "jawForward": (0.0, np.array([0, 0.0005, -0.007])),
        "jawLeft": (0.0, np.array([0.008, 0.0006, 0])), "jawRight": (0.0, np.array([-0.008, 0.0006, 0]))}
+# mouthClose: share of the gap taken up, from the outer to the inner loop of each lip, and around the mouth.
+CLOSE_UPPER, CLOSE_LOWER = (0.22, 0.25, 0.27, 0.28), (-0.62, -0.68, -0.71, -0.72)
+CLOSE_AROUND = {164: 0.10, 393: 0.09, 18: -0.36, 313: -0.34, 200: -0.10, 421: -0.09, 335: -0.20, 406: -0.34, 424: -0.10}
+CLOSE_STILL = (2, 326, 97, 423, 203, 426, 206, 427, 207, 436, 216, 434, 214, 432, 212, 364, 135, 394, 169, 199, 175, 152, 262, 32,
+               431, 211, 428, 208, 4, 10, 280, 50, 352, 123, 454, 234, 397, 172, 378, 149, 9, 386, 159, 374, 145, 308, 78, 291, 61,
+               287, 57, 430, 210)
 BAG_FOLLOW = np.array([0.0, 0.0, 0.05, 0.15, 0.35, 0.6, 0.8, 0.9, 1.0])  # by ring: from the lips' margin to the jaw
 
 
@@ -31,7 +38,8 @@ def face_field(on: Canvas, name: str) -> np.ndarray:
         return mirrored(on, face_field(on, "mouthLeft"))
     if name in JAW:
         angle, slide = JAW[name]
-        return jaw_turn(on.rest, on.jaw, angle, slide)
+        field = jaw_turn(on.rest, on.jaw, angle, slide)
+        return field + _pulled(on, SYMMETRIC[name]) + mirrored(on, _pulled(on, SYMMETRIC[name])) if name in SYMMETRIC else field
     if name == "mouthClose":
         return close_field(on)
     stem = name.removesuffix("Left")
@@ -52,21 +60,32 @@ def _pulled(on: Canvas, groups: dict[str, list]) -> np.ndarray:
 
 def close_field(on: Canvas) -> np.ndarray:
     """(N, 3) mouthClose: undoes the gap that jawOpen tears between the lips, the lower lip going most of the way."""
-    opened = jaw_turn(on.rest, on.jaw, *JAW["jawOpen"])
+    opened = face_field(on, "jawOpen")
+    anchors = {landmark: np.zeros(3) for landmark in CLOSE_STILL}
+    for shares, rings in ((CLOSE_UPPER, slice(1, 10)), (CLOSE_LOWER, slice(10, None))):
+        for share, loop in zip(shares, lm.LIPS_RINGS, strict=True):
+            for landmark, upper, lower in _lip_columns(loop, rings):
+                anchors[landmark] = share * (opened[lower] - opened[upper])
+    middle = opened[14] - opened[13]
+    for landmark, share in CLOSE_AROUND.items():
+        for place in {landmark, int(on.mirror[landmark])}:
+            anchors[place] = share * middle
+    field = spread(on, anchors)
     loop = on.head.face.loops["lips"]
     half = len(loop) // 2
-    upper = loop[: half + 1]
-    lower = np.append(loop[half:], loop[0])[::-1]
+    upper, lower = loop[1:half], loop[:half:-1]
     gap = opened[lower] - opened[upper]
-    order = np.argsort(on.rest[upper, 0])
-    x = on.rest[upper, 0][order]
-    across = np.stack([np.interp(on.rest[:, 0], x, gap[order, axis], 0, 0) for axis in range(3)], 1)
-    fall = np.exp(-((lip_distance(on) / 0.017) ** 2))
-    share = np.where(on.side > 0, -0.72, 0.28)
-    field = across * (fall * share)[:, None]
-    field[lower[1:-1]], field[upper[1:-1]] = -0.72 * gap[1:-1], 0.28 * gap[1:-1]
-    field[loop[[0, half]]] = 0
+    # The margins meet exactly, also between landmarks.
+    field[upper], field[lower] = CLOSE_UPPER[-1] * gap, CLOSE_LOWER[-1] * gap
     return field
+
+
+def _lip_columns(loop: tuple[int, ...], rings: slice) -> list[tuple[int, int, int]]:
+    """Landmark of a lip loop and the upper and lower landmark of the inner loop at the same place along the lips."""
+    upper = lm.LIPS_UPPER_INNER
+    lower = lm.LIPS_LOWER_INNER
+    part = loop[1:10] if rings.start == 1 else loop[:10:-1]
+    return list(zip(part, upper, lower, strict=True))
 
 
 def _shape(on: Canvas, name: str) -> np.ndarray:
@@ -79,6 +98,9 @@ def _shape(on: Canvas, name: str) -> np.ndarray:
     for part in head.parts[1:]:
         if part.name in ("eye_left", "eye_right"):
             pieces.append(_eyeball(part.vertices, name, part.name))
+        elif part.name in ("lids_left", "lids_right"):
+            loop = head.face.loops[part.name.replace("lids", "eye")]
+            pieces.append(np.tile(face[loop], (len(part.vertices) // len(loop), 1)))
         elif part.name == "mouth_bag":
             pieces.append(_bag(part.vertices, face[head.face.loops["lips"]], angle, slide))
         elif part.name in ("teeth_lower", "tongue"):

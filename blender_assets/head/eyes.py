@@ -49,3 +49,25 @@ def iris_vertices() -> list[int]:
     """Vertices of an eyeball at MediaPipe's five iris points: centre, image right, top, image left, bottom."""
     ring = 1 + SEGMENTS * int(np.argmin(np.abs(np.degrees(ANGLES) - LIMBUS)))
     return [0, *(ring + SEGMENTS // 4 * quarter for quarter in range(4))]
+
+
+def rim(margin: np.ndarray, middle: np.ndarray, side: str) -> Part:
+    """The lids' edge: from the margin loop (N, 3) inward onto the eyeball at `middle`, so that no gap shows at the canthi."""
+    n = len(margin)
+    away = margin - middle
+    length = np.linalg.norm(away, axis=1, keepdims=True)
+    opening = margin.mean(0)
+    rings = [margin]
+    for share, sunk, spread in ((0.55, 0.0, 0.0), (1.0, 0.0004, 0.0), (1.0, 0.0016, 0.0022)):
+        wanted = length + share * (RADIUS - sunk - length)
+        ring = middle + away / length * wanted
+        outward = (margin - opening) * [1, 1, 0]
+        outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-6)
+        rings.append(ring + spread * outward)
+    faces = grid_quads(len(rings), n, closed=True)
+    if side == "right":
+        faces = faces[:, ::-1]
+    turn = 2 * np.pi * np.arange(n) / n
+    radius = 1 - 0.15 * np.arange(len(rings))
+    disc = (radius[:, None, None] * np.stack([np.cos(turn), np.sin(turn)], -1)).reshape(-1, 2)
+    return Part(f"lids_{side}", np.concatenate(rings), faces, 0.5 + 0.49 * disc, np.full(len(faces), "lids"))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from blender_assets.head import eyes
-from blender_assets.head import landmarks as lm
 from blender_assets.head.geometry import JAW_AXIS, Head, lower_side
 from blender_assets.head.part import smoothstep
 from blender_assets.head.topology import interpolation
@@ -16,16 +15,16 @@ Pull = tuple[int, tuple[float, float, float], float]  # landmark, displacement i
 
 # Share of the jaw's turn that the skin over it takes, at landmarks of the person's left half (mirrored for the right).
 JAW_SHARES = {
-    14: 1.0, 317: 1.0, 402: 0.99, 318: 0.93, 324: 0.70, 308: 0.36, 415: 0.12, 310: 0.02, 311: -0.02, 312: -0.03, 13: -0.03,
-    0: -0.02, 267: -0.02, 269: -0.01, 270: 0.02, 409: 0.14, 291: 0.36, 375: 0.62, 321: 0.88, 405: 0.97, 314: 1.0, 17: 1.0,
+    14: 1.0, 317: 0.99, 402: 0.96, 318: 0.85, 324: 0.63, 308: 0.38, 415: 0.16, 310: 0.04, 311: -0.01, 312: -0.03, 13: -0.03,
+    0: -0.02, 267: -0.02, 269: -0.01, 270: 0.03, 409: 0.17, 291: 0.38, 375: 0.60, 321: 0.83, 405: 0.95, 314: 0.99, 17: 1.0,
     18: 1.0, 200: 1.0, 199: 1.0, 175: 1.0, 152: 1.0, 377: 0.99, 400: 0.97, 378: 0.93, 379: 0.86, 365: 0.74, 397: 0.56,
     288: 0.36, 361: 0.16, 323: 0.04, 454: 0.0, 356: 0.0, 389: 0.0, 2: 0.0, 326: 0.0, 327: 0.0, 4: 0.0, 423: 0.0, 425: 0.02,
     280: 0.01, 352: 0.02, 411: 0.06, 376: 0.08, 427: 0.12, 436: 0.12, 432: 0.42, 434: 0.5, 416: 0.30, 433: 0.2, 262: 1.0,
     431: 0.92, 424: 0.94, 330: 0.0, 346: 0.0, 450: 0.0, 10: 0.0, 9: 0.0, 168: 0.0, 333: 0.0, 446: 0.0, 435: 0.24, 401: 0.1,
     447: 0.0, 366: 0.02, 393: 0.0, 391: 0.0, 322: 0.04, 410: 0.14, 287: 0.36, 422: 0.6, 273: 0.7, 335: 0.86,
 }
-JAW_TURN = np.radians(17.5)  # at weight 1
-JAW_SLIDE = np.array([0.0, 0.002, -0.004])  # m; the joint slides forward as the mouth opens wide
+JAW_TURN = np.radians(19.0)  # at weight 1
+JAW_SLIDE = np.array([0.0, 0.003, -0.009])  # m; the joint slides forward as the mouth opens wide
 
 
 @dataclass(frozen=True)
@@ -72,9 +71,9 @@ def pulls(on: Canvas, anchors: list[Pull], lips: str = "both") -> np.ndarray:
         weight += share
     total /= np.maximum(weight, 1)[:, None]
     if lips == "upper":
-        total *= smoothstep(on.side, 0.35, -0.35)[:, None]
+        total *= smoothstep(on.side, 0.8, -0.8)[:, None]
     elif lips == "lower":
-        total *= smoothstep(on.side, -0.35, 0.35)[:, None]
+        total *= smoothstep(on.side, -0.8, 0.8)[:, None]
     return total * edge_fade(on)[:, None]
 
 
@@ -117,18 +116,18 @@ def lids(on: Canvas, side: str, upper: float, lower: float) -> np.ndarray:
     above = np.interp(arm[:, 0], arm[order_over, 0], angle[order_over])
     below = np.interp(arm[:, 0], arm[order_under, 0], angle[order_under])
     gap = below - above
-    # Where on the plane a vertex is: above the margin, below it, and how far beside the corners.
+    # How far beside the corners and, along the skin, from the margins.
     corners = on.rest[loop[[0, half]], 0]
     beside = np.maximum(np.maximum(on.rest[:, 0] - corners.max(), corners.min() - on.rest[:, 0]), 0)
     line = 0.5 * (above + below)
-    distance_up = np.maximum(above - angle, 0) * eyes.RADIUS
-    distance_down = np.maximum(angle - below, 0) * eyes.RADIUS
+    away_up = np.linalg.norm(on.plane[:, None] - on.plane[over][None], axis=-1).min(1)
+    away_down = np.linalg.norm(on.plane[:, None] - on.plane[under][None], axis=-1).min(1)
     near = np.exp(-((beside / 0.003) ** 2)) * (np.linalg.norm(arm, axis=1) < 0.03)
     is_upper = angle < line
     is_upper[over[1:-1]], is_upper[under[1:-1]] = True, False
     is_upper[loop[[0, half]]] = True
-    turn = np.where(is_upper, upper * gap * smoothstep(distance_up, 0.0125, 0.0), -lower * gap
-                    * smoothstep(distance_down, 0.011, 0.0))
+    turn = np.where(is_upper, upper * gap * smoothstep(away_up, 0.0115, 0.0008), -lower * gap
+                    * smoothstep(away_down, 0.010, 0.0008))
     turned = angle + turn * near
     moved = on.rest.copy()
     moved[:, 1] = middle[1] + radius * np.sin(turned)
@@ -147,6 +146,8 @@ def lip_distance(on: Canvas) -> np.ndarray:
     return np.where(on.side < 0, near[0], near[1])
 
 
-def lip_ring(on: Canvas, loop: tuple[int, ...]) -> np.ndarray:
-    """(M,) vertices of the landmarks of a lip loop."""
-    return np.array([index for index in loop if index < lm.FACE_COUNT])
+def spread(on: Canvas, anchors: dict[int, np.ndarray]) -> np.ndarray:
+    """(N, 3) the smoothest field with the displacements `anchors` (3,) at their landmarks."""
+    face = on.head.face
+    weights = interpolation(face.plane, face.quads, {landmark: {landmark: 1.0} for landmark in anchors})
+    return weights[:, list(anchors)] @ np.stack(list(anchors.values()))

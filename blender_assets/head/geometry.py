@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blender_assets.head import eyes, mouth, skull
+from blender_assets.head import ears, eyes, mouth, skull
 from blender_assets.head import landmarks as lm
-from blender_assets.head.parametrisation import below_mouth, unroll
+from blender_assets.head.parametrisation import unroll
 from blender_assets.head.part import Part, smoothstep
 from blender_assets.head.topology import FaceMesh, build_face
 
 JAW_AXIS = np.array([0.0, -0.004, 0.046])  # m, middle of the two jaw joints, a finger's breadth before the ear canals
+EAR = np.array([0.1, 0.004, 0.062])  # m; the ear's front edge lies where the ray from the head's centre to here leaves it
 HEAD_PIVOT = np.array([0.0, 0.045, 0.075])  # m, where skull and neck meet
 
 
@@ -26,7 +27,7 @@ class Head:
     face : the face's mesh; its vertices come first in `parts[0]`
     fade : (N + K,) float, how much of the oval's motion the skin takes: 1 in the face, to 0 on skull and neck
     column : (K,) int, the oval vertex that each skull vertex follows
-    parts : skin first, then eyeballs, bag, teeth and tongue
+    parts : skin first, then lid edges, ears, eyeballs, bag, teeth and tongue
     eye_left, eye_right : (3,) centres of the eyeballs
     """
 
@@ -80,10 +81,18 @@ def build(mean: np.ndarray, mirror: np.ndarray) -> Head:
     centre = margin[[0, 20]].mean(0)
     front = margin[[10, 30]].mean(0)
     edge = np.array([0.0, front[1] + 0.0012, front[2] + 0.0058])
-    parts = [skin, eyes.eyeball(left, "left"), eyes.eyeball(right, "right"), mouth.bag(margin),
+    ear = skull.surface(_direction(EAR))[0]
+    parts = [skin, eyes.rim(surface[face.loops["eye_left"]], left, "left"),
+             eyes.rim(surface[face.loops["eye_right"]], right, "right"),
+             ears.ear(ear, "left"), ears.ear(ear, "right"), eyes.eyeball(left, "left"), eyes.eyeball(right, "right"), mouth.bag(margin),
              mouth.teeth(edge, True), mouth.teeth(edge + [0, 0.0006, 0.0022], False),
              mouth.tongue(np.array([0.0, centre[1] + 0.006, front[2] + 0.0125]))]
     return Head(points, face, fade, column, parts, left, right)
+
+
+def _direction(towards: np.ndarray) -> np.ndarray:
+    away = (towards - skull.CENTRE)[None]
+    return away / np.linalg.norm(away)
 
 
 def _skin(face: FaceMesh, surface: np.ndarray) -> tuple[Part, np.ndarray, np.ndarray]:
@@ -117,5 +126,10 @@ def _skin_uv(face: FaceMesh, n: int) -> np.ndarray:
 
 
 def lower_side(head: Head) -> np.ndarray:
-    """(N,) −1 … 1 for the face's vertices: above or below the line between the lips."""
-    return head.face.weights @ below_mouth(head.points)[: lm.FACE_COUNT]
+    """(N,) −1 … 1 for the face's vertices: above or below the line between the lips, smooth beyond their corners."""
+    plane = head.face.plane
+    loop = head.face.loops["lips"]
+    half = len(loop) // 2
+    upper, lower = loop[: half + 1], np.append(loop[half:], loop[0])[::-1]
+    line = np.interp(plane[:, 0], plane[upper, 0], 0.5 * (plane[upper, 1] + plane[lower, 1]))
+    return np.clip((plane[:, 1] - line) / 0.006, -1, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from blender_assets.head import ears
 from blender_assets.head import landmarks as lm
 from blender_assets.head.fields import Canvas
 from blender_assets.head.geometry import close_lips
@@ -33,6 +34,14 @@ def _mode(on: Canvas, mode: np.ndarray) -> np.ndarray:
     for part in head.parts[1:]:
         if part.name in EYE_LOOPS:
             pieces.append(np.broadcast_to(mode[list(EYE_LOOPS[part.name])].mean(0), part.vertices.shape))
+        elif part.name in ("lids_left", "lids_right"):
+            loop = head.face.loops[part.name.replace("lids", "eye")]
+            rings = len(part.vertices) // len(loop)
+            share = np.repeat(np.linspace(1, 0, rings), len(loop))[:, None]
+            pieces.append(share * np.tile(face[loop], (rings, 1)) + (1 - share) * face[loop].mean(0))
+        elif part.name.startswith("ear"):
+            root = np.linalg.norm(head.parts[0].vertices - part.vertices[-ears.SPOKES:].mean(0), axis=1).argmin()
+            pieces.append(np.broadcast_to(pieces[0][root], part.vertices.shape))
         elif part.name == "mouth_bag":
             rings = (len(part.vertices) - 1) // len(lips)
             share = np.repeat(np.linspace(1, 0, rings), len(lips))[:, None]

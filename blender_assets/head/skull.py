@@ -9,12 +9,12 @@ from scipy.sparse.linalg import splu
 from blender_assets.head.part import grid_quads, smoothstep
 
 CENTRE = np.array([0.0, -0.010, 0.060])  # what all of the head's surface can be seen from
-NECK_CUT = 0.178  # m below the origin
+NECK_CUT = 0.168  # m below the origin
 # Adult means (Farkas 1994): head 195 mm long, 152 mm broad, neck 380 mm around.
 CRANIUM = (np.array([0.0, -0.046, 0.058]), np.array([0.0755, 0.094, 0.098]))
 JAW = (np.array([0.0, 0.034, 0.026]), np.array([0.060, 0.060, 0.056]))
-NECK_TOP, NECK_BOTTOM, NECK_RADIUS = np.array([0.0, 0.03, 0.083]), np.array([0.0, 0.25, 0.088]), 0.057
-RINGS = 22
+NECK_TOP, NECK_BOTTOM = np.array([0.0, 0.03, 0.080]), np.array([0.0, 0.25, 0.112])
+RINGS = 24
 
 
 def _ellipsoid(points: np.ndarray, centre: np.ndarray, radii: np.ndarray) -> np.ndarray:
@@ -26,7 +26,12 @@ def _ellipsoid(points: np.ndarray, centre: np.ndarray, radii: np.ndarray) -> np.
 def _neck(points: np.ndarray) -> np.ndarray:
     axis = NECK_BOTTOM - NECK_TOP
     t = np.clip((points - NECK_TOP) @ axis / (axis @ axis), 0, 1)
-    return np.linalg.norm((points - NECK_TOP - t[..., None] * axis) * [1.0, 1, 1.0], axis=-1) - NECK_RADIUS
+    return np.linalg.norm(points - NECK_TOP - t[..., None] * axis, axis=-1) - neck_radius(points[..., 1])
+
+
+def neck_radius(y: np.ndarray) -> np.ndarray:
+    """(…,) m: the neck's radius at heights `y`, narrowest below the jaw, wider towards the shoulders."""
+    return 0.0515 + 0.016 * smoothstep(y, 0.09, 0.21)
 
 
 def _union(a: np.ndarray, b: np.ndarray, blend: float) -> np.ndarray:
@@ -71,7 +76,7 @@ def neck_ring(oval: np.ndarray) -> np.ndarray:
     middle = 0.5 * (oval[:, 1].min() + oval[:, 1].max())
     turn = np.arctan2(oval[:, 0] / np.abs(oval[:, 0]).max(), (oval[:, 1] - middle) / np.ptp(oval[:, 1]) * 2)
     axis = NECK_TOP + (NECK_BOTTOM - NECK_TOP) * (NECK_CUT - NECK_TOP[1]) / (NECK_BOTTOM[1] - NECK_TOP[1])
-    return axis + NECK_RADIUS * np.stack([np.sin(turn), np.zeros(len(turn)), -np.cos(turn)], 1)
+    return axis + neck_radius(np.array(NECK_CUT)) * np.stack([np.sin(turn), np.zeros(len(turn)), -np.cos(turn)], 1)
 
 
 def rings(oval: np.ndarray) -> np.ndarray:

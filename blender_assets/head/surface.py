@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from blender_assets.head import landmarks as lm
-from blender_assets.head.fields import Canvas, lip_distance
+from blender_assets.head.fields import Canvas
 from blender_assets.head.part import Part, smoothstep
 from blender_assets.head.topology import inside
 
 REGIONS = ("face", "lips", "jaw", "brow", "eyes", "scalp", "neck")
-SKIN, LIPS, BROWS, HAIR = (np.array(c) for c in ((0.80, 0.61, 0.52), (0.70, 0.42, 0.39), (0.36, 0.26, 0.21), (0.20, 0.15, 0.12)))
-PARTS = {"mouth_bag": (0.32, 0.10, 0.10), "teeth_upper": (0.90, 0.87, 0.80), "teeth_lower": (0.88, 0.85, 0.78),
+HAIR = np.array((0.20, 0.15, 0.12))
+PARTS = {"mouth_bag": (0.36, 0.13, 0.12), "teeth_upper": (0.90, 0.87, 0.80), "teeth_lower": (0.88, 0.85, 0.78),
          "tongue": (0.68, 0.34, 0.34), "eye_left": (0.90, 0.88, 0.86), "eye_right": (0.90, 0.88, 0.86)}
 MATERIALS = {"gums": (0.66, 0.35, 0.35), "lips": (0.60, 0.30, 0.29), "iris": (0.33, 0.26, 0.20), "pupil": (0.03, 0.03, 0.03)}
 
@@ -60,40 +61,60 @@ def regions(on: Canvas) -> tuple[tuple[str, ...], np.ndarray]:
 def scalp(points: np.ndarray) -> np.ndarray:
     """(N,) 1 where hair grows: behind and above a line from the forehead over the ears to the nape."""
     line = np.interp(points[:, 2], [-0.04, 0.0, 0.035, 0.06, 0.10, 0.16], [-0.092, -0.08, -0.052, -0.03, 0.035, 0.05])
-    return smoothstep(points[:, 1] - line, 0.004, -0.006)
+    return smoothstep(points[:, 1] - line, 0.008, -0.010)
 
 
 def _part_region(part: Part, name: str) -> np.ndarray:
-    full = {"face": ("eye_left", "eye_right", "mouth_bag", "teeth_upper", "teeth_lower", "tongue"),
-            "eyes": ("eye_left", "eye_right"), "jaw": ("teeth_lower", "tongue")}
+    full = {"face": ("lids_left", "lids_right", "eye_left", "eye_right", "mouth_bag", "teeth_upper", "teeth_lower", "tongue"),
+            "eyes": ("lids_left", "lids_right", "eye_left", "eye_right"), "jaw": ("teeth_lower", "tongue")}
     return np.full(len(part.vertices), 1.0 if part.name in full.get(name, ()) else 0.0)
 
 
-def texture(on: Canvas, statistics: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Albedo: mean (V, 3) and modes (J, V, 3), display-encoded."""
-    del statistics
+def texture(on: Canvas, learned: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Albedo: mean (V, 3) and modes (J, V, 3), display-encoded; the face's colours are `learned`, the rest is painted."""
     head = on.head
+    count, skin = len(on.rest), head.parts[0].vertices
+    plane = learned["plane"].astype(np.float64)
+    values = np.concatenate([learned["mean"][None], learned["modes"]]).astype(np.float64)
+    # The learned samples lie at the vertices of the mesh they were learned on; another mesh of the same plane is near enough.
+    nearest = cKDTree(plane).query(on.plane)[1]
+    face = values[:, nearest]
+    tone = _tone(on, face)
+    hair, grown = np.zeros(len(skin)), scalp(skin[count:])
+    hair[count:] = grown
+    colour = np.concatenate([face, np.tile(tone[:, None], (1, len(skin) - count, 1))], 1)
+    # Beyond the oval the face's own edge colour fades into the mean tone.
+    colour[:, count:] += head.fade[count:, None] * (face[:, head.column] - tone[:, None])
+    colour[0] += hair[:, None] * (HAIR - colour[0])
+    colour[1:] *= (1 - hair)[:, None]
+    rest = [_part_colours(part, tone) for part in head.parts[1:]]
+    full = np.concatenate([colour, *rest], 1)
+    hair_mode = np.zeros(full.shape[1:])
+    hair_mode[: len(skin)] = hair[:, None] * [0.13, 0.11, 0.09]
+    return np.clip(full[0], 0, 1), np.concatenate([full[1:], hair_mode[None]])
+
+
+def _tone(on: Canvas, face: np.ndarray) -> np.ndarray:
+    """(1 + J, 3) mean of colours and modes (1 + J, N, 3) over cheeks and forehead."""
     masks = face_masks(on)
-    skin = head.parts[0].vertices
-    count = len(on.rest)
-    colour = np.tile(SKIN, (len(skin), 1))
-    hair = np.zeros(len(skin))
-    hair[count:] = scalp(skin[count:])
-    lips, brows = np.zeros(len(skin)), np.zeros(len(skin))
-    lips[:count], brows[:count] = masks["lips"] * smoothstep(lip_distance(on), 0.014, 0.004), masks["brow"]
-    for mask, target, amount in ((lips, LIPS, 1.0), (brows, BROWS, 0.75), (hair, HAIR, 1.0)):
-        colour += (amount * mask)[:, None] * (target - colour)
-    skin_only = (1 - lips) * (1 - hair) * (1 - 0.6 * brows)
-    modes = [skin_only[:, None] * np.array([0.09, 0.10, 0.11]), skin_only[:, None] * np.array([0.02, -0.02, -0.03]),
-             lips[:, None] * np.array([0.05, -0.03, -0.02]), lips[:, None] * np.array([0.07, 0.06, 0.06]),
-             brows[:, None] * np.array([0.10, 0.09, 0.08]), hair[:, None] * np.array([0.12, 0.10, 0.08])]
-    rest = [_part_colour(part) for part in head.parts[1:]]
-    zeros = np.zeros((len(modes), sum(map(len, rest)), 3))
-    return np.concatenate([colour, *rest]), np.concatenate([np.stack(modes), zeros], 1)
+    plain = (masks["face"] > 0.9) & (masks["lips"] + masks["brow"] + masks["eyes"] < 0.05)
+    return face[:, plain].mean(1)
+
+
+def _part_colours(part: Part, tone: np.ndarray) -> np.ndarray:
+    """(1 + J, V, 3) colours of a part: ears and lids take the skin's `tone` and its modes, the rest is the same for all."""
+    colours = np.zeros((len(tone), len(part.vertices), 3))
+    if part.name.startswith(("ear", "lids")):
+        colours[:] = tone[:, None]
+        pink = np.array([1.0, 0.88, 0.87]) if part.name.startswith("ear") else np.array([0.98, 0.72, 0.70])
+        colours[0] *= pink
+    else:
+        colours[0] = _part_colour(part)
+    return colours
 
 
 def _part_colour(part: Part) -> np.ndarray:
-    colour = np.tile(np.array(PARTS.get(part.name, SKIN)), (len(part.vertices), 1))
+    colour = np.tile(np.array(PARTS[part.name]), (len(part.vertices), 1))
     for name, value in MATERIALS.items():
         corners = part.faces[part.materials == name]
         colour[np.unique(corners[corners >= 0])] = value

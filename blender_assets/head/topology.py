@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy.spatial import Delaunay
 from blender_assets.head import landmarks as lm
 
 MIDLINE = 1e-6  # m
+Terms = dict[int, float]  # landmark → weight
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,12 @@ def inside(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
     return (straddles & (points[:, 0, None] < x)).sum(1) % 2 == 1
 
 
-def half_triangles(plane: np.ndarray) -> np.ndarray:
-    """(N, 3) Delaunay triangles of the half x ≥ 0 of `plane` (P, 2) within the oval and outside mouth and eyes."""
+def half_triangles(plane: np.ndarray, oval: np.ndarray) -> np.ndarray:
+    """(N, 3) Delaunay triangles of the half x ≥ 0 of `plane` (P, 2) within the loop `oval` and outside mouth and eyes."""
     half = np.flatnonzero(plane[:, 0] >= -MIDLINE)
     triangles = half[Delaunay(plane[half]).simplices]
     centre = plane[triangles].mean(1)
-    keep = inside(centre, plane[list(lm.OVAL)])
+    keep = inside(centre, plane[oval])
     for name in ("lips", "eye_left"):
         keep &= ~inside(centre, plane[list(LOOPS[name])])
     a, b, c = (plane[triangles[:, i]] for i in range(3))
@@ -62,12 +64,12 @@ def half_triangles(plane: np.ndarray) -> np.ndarray:
     return triangles[keep & (np.abs(area) > 1e-9)]
 
 
-def fill_points(plane: np.ndarray, spacing: float) -> np.ndarray:
+def fill_points(plane: np.ndarray, oval: np.ndarray, spacing: float) -> np.ndarray:
     """(N, 2) symmetric extra points at the centres of the triangles of `plane` whose edges all but exceed `spacing`."""
     extra = np.zeros((0, 2))
     for _ in range(4):
         points = np.concatenate([plane, extra])
-        triangles = points[half_triangles(points)]
+        triangles = points[half_triangles(points, oval)]
         edges = np.linalg.norm(triangles - np.roll(triangles, 1, 1), axis=-1)
         middle = triangles.mean(1)
         wide = (np.sort(edges, 1)[:, 1] > spacing) & (middle[:, 0] > 0.35 * spacing)
@@ -137,15 +139,19 @@ def split(plane: np.ndarray, polygons: list[list[int]]) -> tuple[np.ndarray, np.
     return np.array(points), np.array(quads), middle
 
 
-def curve_middle(loop: tuple[int, ...], cusps: tuple[int, ...], edge: int) -> dict[int, float]:
-    """Weights of the loop's landmarks for the middle of edge `edge` (Dyn et al. 1987), one-sided beside `cusps`."""
+def curve_middle(loop: list[int], cusps: tuple[int, ...], edge: int, known: dict[int, Terms]) -> Terms:
+    """Landmark weights of the middle of the loop's edge `edge` (four-point scheme, Dyn et al. 1987), one-sided at `cusps`."""
     n = len(loop)
     before, first, second, after = ((edge + k) % n for k in (-1, 0, 1, 2))
-    terms = {loop[first]: 9 / 16, loop[second]: 9 / 16, loop[before]: -1 / 16, loop[after]: -1 / 16}
+    shares = {first: 9 / 16, second: 9 / 16, before: -1 / 16, after: -1 / 16}
     if first in cusps:
-        terms = {loop[first]: 3 / 8, loop[second]: 6 / 8, loop[after]: -1 / 8}
+        shares = {first: 3 / 8, second: 6 / 8, after: -1 / 8}
     elif second in cusps:
-        terms = {loop[second]: 3 / 8, loop[first]: 6 / 8, loop[before]: -1 / 8}
+        shares = {second: 3 / 8, first: 6 / 8, before: -1 / 8}
+    terms: Terms = {}
+    for place, share in shares.items():
+        for landmark, weight in known[loop[place]].items():
+            terms[landmark] = terms.get(landmark, 0.0) + share * weight
     return terms
 
 
@@ -166,7 +172,7 @@ def laplacian(plane: np.ndarray, quads: np.ndarray) -> sparse.csr_matrix:
     return (sparse.diags(np.asarray(matrix.sum(1)).ravel()) - matrix).tocsr()
 
 
-def interpolation(plane: np.ndarray, quads: np.ndarray, known: dict[int, dict[int, float]]) -> np.ndarray:
+def interpolation(plane: np.ndarray, quads: np.ndarray, known: dict[int, Terms]) -> np.ndarray:
     """(V, 468) weights: `known` vertices as given, the others of least squared Laplacian (discrete thin plate)."""
     table = np.zeros((len(plane), lm.FACE_COUNT))
     for vertex, terms in known.items():
@@ -191,20 +197,35 @@ def mirror_of(plane: np.ndarray) -> np.ndarray:
     return distance.argmin(1)
 
 
-def build_face(plane: np.ndarray, spacing: float = 0.0085) -> FaceMesh:
+def _midline_points(plane: np.ndarray, spacing: float) -> np.ndarray:
+    """(N, 2) points that halve the wide gaps of the midline's landmarks, but for the gap between the lips."""
+    middle = np.flatnonzero(np.abs(plane[:, 0]) < MIDLINE)
+    middle = middle[np.argsort(plane[middle, 1])]
+    gaps = [(a, b) for a, b in itertools.pairwise(middle.tolist())
+            if plane[b, 1] - plane[a, 1] > 1.3 * spacing and (a, b) != (13, 14)]
+    return np.array([0.5 * (plane[a] + plane[b]) * [0, 1] for a, b in gaps]).reshape(-1, 2)
+
+
+def build_face(plane: np.ndarray, spacing: float = 0.0095) -> FaceMesh:
     """The quad mesh over the landmark plane (468, 2); `spacing` in metres bounds the triangles before the split."""
-    points = np.concatenate([plane, fill_points(plane, spacing)])
+    known: dict[int, Terms] = {i: {i: 1.0} for i in range(lm.FACE_COUNT)}
+    loops = {name: list(loop) for name, loop in LOOPS.items()}
+    # The oval's landmarks are 2 cm apart: one more point between each two, before anything is triangulated.
+    for edge in range(len(lm.OVAL)):
+        known[lm.FACE_COUNT + edge] = curve_middle(list(lm.OVAL), (), edge, known)
+    loops["oval"] = [v for edge, landmark in enumerate(lm.OVAL) for v in (landmark, lm.FACE_COUNT + edge)]
+    added = np.array([sum(w * plane[i] for i, w in known[lm.FACE_COUNT + e].items()) for e in range(len(lm.OVAL))])
+    points = np.concatenate([plane, added, _midline_points(plane, spacing)])
+    oval = np.array(loops["oval"])
+    points = np.concatenate([points, fill_points(points, oval, spacing)])
     mirror = mirror_of(points)
-    half = pair_triangles(points, half_triangles(points))
+    half = pair_triangles(points, half_triangles(points, oval))
     polygons = half + [mirror[polygon][::-1].tolist() for polygon in half]
     new_plane, quads, middle = split(points, polygons)
-    known = {i: {i: 1.0} for i in range(lm.FACE_COUNT)}
-    loops = {}
-    for name, loop in LOOPS.items():
-        dense = []
-        for edge, (a, b) in enumerate(zip(loop, loop[1:] + loop[:1], strict=True)):
-            vertex = middle[(min(a, b), max(a, b))]
-            known[vertex] = curve_middle(loop, CUSPS[name], edge)
-            dense += [a, vertex]
-        loops[name] = np.array(dense)
-    return FaceMesh(new_plane, quads, interpolation(new_plane, quads, known), mirror_of(new_plane), loops)
+    dense = {}
+    for name, loop in loops.items():
+        mids = [middle[(min(a, b), max(a, b))] for a, b in zip(loop, loop[1:] + loop[:1], strict=True)]
+        for edge, vertex in enumerate(mids):
+            known[vertex] = curve_middle(loop, CUSPS[name], edge, known)
+        dense[name] = np.array([v for pair in zip(loop, mids, strict=True) for v in pair])
+    return FaceMesh(new_plane, quads, interpolation(new_plane, quads, known), mirror_of(new_plane), dense)

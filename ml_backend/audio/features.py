@@ -106,7 +106,7 @@ def cepstra(mel: np.ndarray, energy: np.ndarray) -> np.ndarray:
     """(S, 13) float32 liftered cepstra of `mel` (S, 26), the first replaced by the log of `energy` (S,)."""
     tiny = np.finfo(np.float64).eps
     logs = np.log(np.maximum(mel, tiny))
-    result = dct(logs, type=2, axis=1, norm="ortho")[:, :CEPSTRA]
+    result = np.asarray(dct(logs, type=2, axis=1, norm="ortho"))[:, :CEPSTRA]
     result = result * (1 + LIFTER / 2 * np.sin(np.pi * np.arange(CEPSTRA) / LIFTER))
     result[:, 0] = np.log(np.maximum(energy, tiny))
     return result.astype(np.float32)

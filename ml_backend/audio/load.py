@@ -1,4 +1,4 @@
-"""Speech from any audio or video file: decoded with PyAV, mixed to mono, resampled to 16 kHz, checked once at the edge."""
+"""Speech from any audio or video file: decoded with PyAV, mixed to mono, resampled, checked once at the edge."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class Speech:
 def load_speech(path: Path | str) -> Speech:
     """Decode the first sound stream of an audio or video file.
 
-    A sound stream that starts later than the picture keeps its delay (as leading zeros), so that speech time is film time.
+    A sound stream that starts later than the picture keeps its delay (as leading zeros), so that
+    speech time is film time.
 
     Parameters
     ----------

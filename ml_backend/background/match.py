@@ -15,6 +15,7 @@ CONFIGS = ("path", "yi2020")
 SPEED = 1  # source frames per output frame in yi2020: never faster than real time
 LEAST_SPREAD = np.array([0.03, 0.03, 0.03, 0.01, 0.01, 0.02])  # radians, metres: smaller differences don't show
 AXIS_WEIGHT = np.array([1.0, 1.0, 1.0, 0.15, 0.15, 0.15])
+FAR = 8.0  # squared deviations: where no frame is near, being a little less far is worth no standstill
 BLINK_WEIGHT = 2.0
 CUT_ANGLE, CUT_SHIFT = 0.12, 0.03  # radians and metres within one frame: no head moves so fast, it is a cut
 
@@ -95,7 +96,7 @@ def _path(wanted: np.ndarray, given: np.ndarray, usable: np.ndarray,
     spread = np.maximum(given[usable].std(0), LEAST_SPREAD)
     scale = np.sqrt(AXIS_WEIGHT) / spread
     speed = np.zeros(len(given))
-    change = np.abs(np.diff(given, axis=0))
+    change = np.nan_to_num(np.abs(np.diff(given, axis=0)))
     speed[1:] = (change[:, :3] * scale[:3]).sum(1)
     broken = np.zeros(len(given), bool)
     broken[1:] = (change[:, :3].max(1) > CUT_ANGLE) | (change[:, 3:].max(1) > CUT_SHIFT)
@@ -104,16 +105,15 @@ def _path(wanted: np.ndarray, given: np.ndarray, usable: np.ndarray,
     costs = PathCosts.build(speed, usable, broken)
     # Beyond the clip's own range nothing is nearer than its extreme, and the clip would stand still there.
     wanted = np.clip(wanted, given[usable].min(0), given[usable].max(0))
-    target, have = (wanted * scale).astype(np.float32), (given * scale).astype(np.float32)
-    have[~usable] = 0
+    target = (wanted * scale).astype(np.float32)
+    have = np.where(usable[:, None], given * scale, 0).astype(np.float32)
     own = (have * have).sum(1)
 
     def unary(first: int, last: int) -> np.ndarray:
         part = target[first:last]
-        squared = (part * part).sum(1)[:, None] + own - 2 * part @ have.T
-        if blink is not None:
-            squared = squared + blink(first, last)
-        return squared.astype(np.float32)
+        squared = np.maximum((part * part).sum(1)[:, None] + own - 2 * part @ have.T, 0)
+        cost = squared / (1 + squared / FAR)
+        return (cost if blink is None else cost + blink(first, last)).astype(np.float32)
 
     return best_path(unary, len(wanted), costs)
 

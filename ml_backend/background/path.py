@@ -12,7 +12,7 @@ STEPS = np.array([-2, -1, 0, 1, 2])  # source frames per output frame
 # most: a frozen room is the first thing one sees. Set by trial on four natural clips for about one turn a second and
 # standstills of a frame or two; the pose error hardly depends on them.
 STEP_COST = np.array([0.27, 0.02, 2.5, 0.0, 0.25], np.float32)
-TURN_COST = 2.0  # per squared change of step, at the clip's usual head speed
+TURN_COST = 3.0  # per squared change of step, at the clip's usual head speed
 CUT_COST = 60.0
 NEVER = np.float32(1e9)
 WINDOW = 2000  # output frames decided at a time

@@ -10,6 +10,7 @@ import av
 import av.error
 import numpy as np
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
@@ -75,11 +76,11 @@ def check_file(path: Path) -> None:
 
 def picture_stream(container: InputContainer, path: Path) -> VideoStream:
     """The clip's main picture, cover art aside; raises `UserInputError` where there is only sound."""
-    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not streams:
         raise UserInputError(f"{path} has sound but no picture; give a clip or a photo of the person as target "
                              "(and this file as speech).")
-    stream = max(streams, key=lambda s: (bool(s.disposition & av.stream.Disposition.default), s.width * s.height))
+    stream = max(streams, key=lambda s: (bool(s.disposition & Disposition.default), s.width * s.height))
     stream.thread_type = "AUTO"
     return stream
 
@@ -138,10 +139,10 @@ def orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     From the display matrix (16.16 fixed point a b u c d v x y w; x' = a x + c y, y' = b x + d y), which can mirror as
     well as rotate; from the rotation angle alone where the matrix can't be had.
     """
-    for data in frame.side_data:
-        if data.type.name == "DISPLAYMATRIX":
-            a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5]
-            return (False, bool(a < 0), bool(d < 0)) if abs(a) >= abs(b) else (True, bool(c < 0), bool(b < 0))
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is not None:
+        a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+        return (False, a < 0, d < 0) if abs(a) >= abs(b) else (True, c < 0, b < 0)
     quarter = round(frame.rotation / 90) % 4  # anticlockwise
     return [(False, False, False), (True, False, True), (False, True, True), (True, True, False)][quarter]
 

@@ -142,7 +142,7 @@ def _encode_until(container: OutputContainer, stream: AudioStream | None, blocks
         block = waiting or next(blocks, None)
         if block is None:
             return None
-        if time is not None and Fraction(block.pts, block.sample_rate) > time:
+        if time is not None and Fraction(block.pts or 0, block.sample_rate) > time:
             return block
         waiting = None
         container.mux(stream.encode(block))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import av.error
+import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.container import InputContainer
@@ -19,6 +21,8 @@ BLOCK = 1024  # samples of an AAC frame
 
 class Sound:
     """The first sound stream of a file, resampled, from its first sample to its last.
+
+    A sound stream that starts later than the file's picture keeps its delay as silence, as `audio.load_speech` has it.
 
     Attributes
     ----------
@@ -42,16 +46,31 @@ class Sound:
 
     def __iter__(self) -> Iterator[AudioFrame]:
         """Planar float frames of `BLOCK` samples (the last may be shorter) with times that count samples from 0."""
-        resampler = AudioResampler(format="fltp", layout=self.layout, rate=self.rate, frame_size=BLOCK)
         position = 0
         with self._open() as container:
-            for raw in self._raw(container):
-                if raw is not None:
-                    raw.pts = None  # audio.load joins the samples too: a gap in the file's times must not shift speech
-                for frame in resampler.resample(raw):
-                    frame.pts, frame.sample_rate = position, self.rate
-                    position += frame.samples
-                    yield frame
+            for frame in self._resampled(container):
+                frame.pts, frame.sample_rate = position, self.rate
+                frame.time_base = Fraction(1, self.rate)
+                position += frame.samples
+                yield frame
+
+    def _resampled(self, container: InputContainer) -> Iterator[AudioFrame]:
+        resampler: AudioResampler | None = None
+        for raw in self._raw(container):
+            if resampler is None:
+                resampler = AudioResampler(format="fltp", layout=self.layout, rate=self.rate, frame_size=BLOCK)
+                yield from self._silence(0.0 if raw is None else _delay(container, raw))
+            if raw is not None:
+                raw.pts = None  # a gap in the times must not shift speech: audio.load_speech joins the samples too
+            yield from resampler.resample(raw)
+
+    def _silence(self, seconds: float) -> Iterator[AudioFrame]:
+        left = round(seconds * self.rate)
+        while left > 0:
+            count = min(left, self.rate)
+            silence = np.zeros((1 if self.layout == "mono" else 2, count), np.float32)
+            yield AudioFrame.from_ndarray(silence, format="fltp", layout=self.layout)
+            left -= count
 
     def _open(self) -> InputContainer:
         try:
@@ -77,3 +96,11 @@ class Sound:
             if packet is None:
                 break
         yield None
+
+
+def _delay(container: InputContainer, frame: AudioFrame) -> float:
+    """Seconds by which the sound starts after the picture; 0 for a file without picture."""
+    if not container.streams.video or frame.time is None or container.start_time is None:
+        return 0.0
+    late = frame.time - container.start_time / 1e6
+    return late if 0.001 < late < 3600 else 0.0

@@ -1,4 +1,4 @@
-"""Motion weights as safetensors: tensors, and in the metadata the configuration, statistics and origin. Never pickled."""
+"""Motion weights as safetensors: tensors, and in the metadata configuration, statistics and origin. Never pickled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 from torch import Tensor
 
 from ml_backend.errors import ArtefactError, UserInputError
@@ -42,7 +42,7 @@ class MotionWeights:
 
 
 def save_weights(weights: MotionWeights, path: Path, *, half: bool = True) -> None:
-    """Write `weights` to `path` as fp16 (or fp32) safetensors; raises `UserInputError` if the folder can't be written."""
+    """Write `weights` to `path` as fp16 (or fp32) safetensors; raises `UserInputError` if that is impossible."""
     kind = torch.float16 if half else torch.float32
     tensors = {name: value.to(kind) if value.is_floating_point() else value
                for name, value in weights.network.state_dict().items()}
@@ -76,7 +76,7 @@ def write_tensors(tensors: dict[str, Tensor], metadata: dict[str, str], path: Pa
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: value.contiguous() for name, value in tensors.items()}, str(part), metadata)
+        part.write_bytes(serialise({name: value.contiguous() for name, value in tensors.items()}, metadata))
         os.replace(part, path)
     except (OSError, SafetensorError) as error:
         part.unlink(missing_ok=True)
@@ -95,5 +95,6 @@ def read_tensors(path: Path, schema: str, version: str) -> tuple[dict[str, Tenso
         raise ArtefactError(f"{path} can't be read as safetensors ({error}); make it again.") from error
     found = (metadata.get("schema"), metadata.get("version"))
     if found != (schema, version):
-        raise ArtefactError(f"{path} is {found[0]} version {found[1]}, needed is {schema} version {version}; make it again.")
+        raise ArtefactError(f"{path} is {found[0]} version {found[1]}, needed is {schema} version {version}; "
+                            "make it again.")
     return tensors, metadata

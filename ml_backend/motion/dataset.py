@@ -104,7 +104,7 @@ class Windows:
         for clip in self.clips:
             totals[clip.speaker] = totals.get(clip.speaker, 0) + len(clip.takes[0]) / FPS
         # A speaker counts by the seconds there are up to a cap: many speakers beat many minutes.
-        weights = np.array([len(clip.takes[0]) / FPS / totals[clip.speaker] * min(totals[clip.speaker], _SPEAKER_SECONDS)
+        weights = np.array([len(clip.takes[0]) / FPS * min(1.0, _SPEAKER_SECONDS / totals[clip.speaker])
                             for clip in self.clips])
         self.weights = weights / weights.sum()
 
@@ -127,7 +127,7 @@ class Windows:
         return (self._hide(steps) if self.mask_features else steps), targets, mask
 
     def _hide(self, steps: np.ndarray) -> np.ndarray:
-        """A copy with stretches of time and some features set to their mean, 0 (after SpecAugment, Park et al. 2019)."""
+        """A copy with stretches of time and some features set to their mean, 0 (SpecAugment, Park et al. 2019)."""
         steps = steps + self.generator.normal(0, 0.1, steps.shape).astype(np.float32)
         for _ in range(2):
             width = int(self.generator.integers(0, 20))

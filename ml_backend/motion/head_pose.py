@@ -50,8 +50,9 @@ def head_pose(style: MotionStyle, frames: int, *, seed: int, loudness: np.ndarra
     own = woven(style.pose_track - style.pose_mean, frames, loudness, generator)
     if predicted is not None:
         part = predicted - predicted.mean(0)
-        share = np.clip(1 - part.var(0), 0.3, 1)
-        own = own * np.sqrt(share) + part * np.sqrt(np.minimum(1 - share, 0.7) / np.maximum(part.var(0), 1e-9)) * style.pose_std
+        # Both parts together keep the variance 1; the network never gets more than seven tenths of it.
+        share = np.clip(part.var(0), 1e-9, 0.7)
+        own = own * np.sqrt(1 - share) + part * np.sqrt(share / np.maximum(part.var(0), 1e-9)) * style.pose_std
     return (style.pose_mean + matched(own, style, frames)).astype(np.float32)
 
 
@@ -82,7 +83,7 @@ def woven(track: np.ndarray, frames: int, loudness: np.ndarray | None, generator
 
 
 def matched(pose: np.ndarray, style: MotionStyle, frames: int) -> np.ndarray:
-    """`pose` (T, 6) centred and scaled towards the person's spread; within bounds, since a short take may well be calm."""
+    """`pose` (T, 6) centred and scaled towards the person's spread, within bounds: a short take may well be calm."""
     centred = pose - pose.mean(0)
     # In a short take the mean itself may lie off the person's; give back part of it so that takes differ.
     keep = pose.mean(0) * np.exp(-frames / (8 * FPS))

@@ -1,4 +1,4 @@
-"""Two numbers that say what lips do: inner-lip opening and mouth width, measured in a clip and on the face model alike."""
+"""Two numbers that say what lips do: inner-lip opening and mouth width, measured on a clip and on a face model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIPS = (0, 13, 14, 17, 37, 39, 40, 61, 78, 80, 81, 82, 84, 87, 88, 91, 95, 146, 
 
 
 def lip_measures(landmarks: np.ndarray) -> np.ndarray:
-    """(T, 2) float32: inner-lip opening (points 13–14) and mouth width (78–308) over the distance of the outer eye corners.
+    """(T, 2) float32: inner-lip opening (points 13–14) and mouth width (78–308) over that of the outer eye corners.
 
     Parameters
     ----------

@@ -60,7 +60,8 @@ class MotionConfig:
             known = {field.name for field in fields(MotionConfig)}
             return MotionConfig(**{key: value for key, value in values.items() if key in known})
         except (ValueError, TypeError, AttributeError) as error:
-            raise ArtefactError(f"The motion weights' configuration can't be read ({error}); make the weights again.") from error
+            raise ArtefactError(f"The motion weights' configuration can't be read ({error}); "
+                                "make the weights again.") from error
 
 
 DEFAULT = MotionConfig()

@@ -1,7 +1,7 @@
 """Fine-tuning of the general motion weights on one short clip, never to the worse.
 
-The clip's sound is first brought into sync with its picture. At most 300 frames are used; the last fifth is held out, stops
-the training and decides whether the personal weights are kept.
+The clip's sound is first brought into sync with its picture. At most 300 frames are used; the last fifth is held
+out, stops the training and decides whether the personal weights are kept.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _lagged(heard: np.ndarray, seen: np.ndarray, lag: int) -> float:
 
 
 def _opening(weights: MotionWeights) -> np.ndarray:
-    """(K,) how standardised channels add up to an open mouth, without a face model: jaw and parted lips less closing."""
+    """(K,) how standardised channels add up to an open mouth, without a face model: jaw, parted lips, closing."""
     parts = {"jawOpen": 1.0, "mouthClose": -1.0, "mouthLowerDownLeft": 0.2, "mouthLowerDownRight": 0.2,
              "mouthUpperUpLeft": 0.2, "mouthUpperUpRight": 0.2}
     vector = np.array([parts.get(name, 0.0) for name in weights.statistics.names], np.float32)
@@ -179,7 +179,7 @@ def _part(shard: Shard, start: int, stop: int) -> Shard:
 
 
 def _split(shard: Shard, weights: MotionWeights, seed: int) -> _Split:
-    """The head of `shard` in several variations, and its tail; standardised by the head alone, features by the whole."""
+    """The head of `shard` in several variations, and its tail."""
     config, head = weights.network.config, int(len(shard) * (1 - TAIL_PART))
     targets = standardise(shard, weights.statistics, config)
     mask = (shard.confidence > 0.5).astype(np.float32)

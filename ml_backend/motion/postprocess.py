@@ -65,7 +65,7 @@ def set_blinks(expression: np.ndarray, closure: np.ndarray, style: MotionStyle) 
 
 
 def set_gaze(expression: np.ndarray, rotation: np.ndarray, style: MotionStyle) -> np.ndarray:
-    """`expression` (T, K) whose eyes stay on what they look at while the head turns by `rotation` (T, 3) about its mean.
+    """`expression` (T, K) whose eyes stay on their aim while the head turns by `rotation` (T, 3) about its mean.
 
     The eyes turn back by most of the head's yaw and pitch (the vestibulo-ocular reflex); positive yaw turns the face to
     the image's left (the nose's −z axis towards −x), positive pitch turns it downwards (towards +y).

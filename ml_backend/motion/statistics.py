@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import uniform_filter1d
 
 from ml_backend.audio.features import FPS
 from ml_backend.errors import ArtefactError
@@ -55,11 +55,13 @@ class Statistics:
         """The statistics in JSON `text`; raises `ArtefactError` if they are none."""
         try:
             values = json.loads(text)
-            arrays = {key: np.array(values.pop(key), np.float32)
+            arrays = {key: np.array(values[key], np.float32)
                       for key in ("mean", "rest", "std", "pose_std", "pose_spectrum", "pose_mixing")}
-            return Statistics(**values, **arrays)
+            return Statistics(names=[str(name) for name in values["names"]], blink_rate=float(values["blink_rate"]),
+                              blink_duration=float(values["blink_duration"]), **arrays)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ArtefactError(f"The motion weights' statistics can't be read ({error}); make the weights again.") from error
+            raise ArtefactError(f"The motion weights' statistics can't be read ({error}); "
+                                "make the weights again.") from error
 
 
 def mouth_channels(names: list[str]) -> np.ndarray:
@@ -74,15 +76,16 @@ def clip_mean(expression: np.ndarray) -> np.ndarray:
 
 
 def rest_expression(expression: np.ndarray, names: list[str], opening: np.ndarray | None = None) -> np.ndarray:
-    """(K,) float32: mean of the sixth of the frames of `expression` (T, K) with the lips closest together.
+    """(K,) float32: mean of the twelfth of the frames of `expression` (T, K) with the lips
+    closest together.
 
-    `opening` (T,) says how open they are; without it the sum of the jaw and lip-parting weights does.
+    `opening` (T,) says how open they are (NaN sorts last); without it the sum of the jaw and lip-parting weights does.
     """
     if opening is None:
         parting = [name == "jawOpen" or name.startswith(("mouthLowerDown", "mouthUpperUp")) for name in names]
         opening = expression[:, parting].sum(1) if any(parting) else expression.mean(1)
-    count = max(len(expression) // 6, 1)
-    return expression[np.argsort(np.nan_to_num(opening, nan=np.inf), kind="stable")[:count]].mean(0).astype(np.float32)
+    count = max(len(expression) // 12, 1)
+    return expression[np.argsort(np.asarray(opening), kind="stable")[:count]].mean(0).astype(np.float32)
 
 
 def mouth_amplitude(expression: np.ndarray, statistics: Statistics) -> float:
@@ -100,14 +103,15 @@ def gather(shards: list[Shard]) -> Statistics:
         speakers.setdefault(str(shard.speaker), []).append(shard)
     groups = [group[:20] for group in speakers.values()]
 
-    def over_speakers(measure: object) -> np.ndarray:
-        return np.mean([np.mean([measure(shard) for shard in group], axis=0) for group in groups], axis=0)  # type: ignore[operator]
+    def over_speakers(measure: Callable[[Shard], np.ndarray]) -> np.ndarray:
+        return np.mean([np.mean([measure(shard) for shard in group], axis=0) for group in groups], axis=0)
 
     std = np.sqrt(over_speakers(lambda shard: shard.expression.std(0) ** 2))
     poses = [np.sqrt(np.mean([shard.pose.std(0) ** 2 for shard in group], axis=0)) for group in groups]
     blocks = [block for group in groups for shard in group for block in pose_blocks(shard.pose)]
     spectrum, mixing = pose_spectrum(blocks)
-    blinks = np.array([blink_statistics(shard.expression, names) for shard in shards if len(shard) > 4 * FPS] or [(0.3, 0.2)])
+    long = [shard for shard in shards if len(shard) > 4 * FPS]
+    blinks = np.array([blink_statistics(shard.expression, names) for shard in long] or [(0.3, 0.2)])
     return Statistics(
         names, over_speakers(lambda shard: clip_mean(shard.expression)).astype(np.float32),
         over_speakers(lambda shard: rest_expression(shard.expression, names, shard.measures[:, 0])).astype(np.float32),
@@ -151,7 +155,7 @@ def blink_statistics(expression: np.ndarray, names: list[str]) -> tuple[float, f
     high = float(np.percentile(closing, 99.5))
     if high - usual < 0.15:
         return 0.0, 0.2
-    shut = uniform_filter1d((closing > (usual + high) / 2).astype(float), 1) > 0
+    shut = closing > (usual + high) / 2
     edges = np.flatnonzero(np.diff(np.concatenate([[0], shut.astype(int), [0]])))
     lengths = edges[1::2] - edges[::2]
     lengths = lengths[lengths <= 0.6 * FPS]

@@ -24,7 +24,8 @@ DEFAULT_DISTANCE = 0.6
 _GENERAL_SECONDS = 60
 _MIN_BLINK_SECONDS = 8.0
 _JUMP = np.array([0.2, 0.2, 0.2, 0.05, 0.05, 0.08])
-_PARTING = ("jawOpen", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft", "mouthUpperUpRight", "mouthFunnel")
+_PARTING = ("jawOpen", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft", "mouthUpperUpRight",
+            "mouthFunnel")
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def train(config: MotionConfig, shard_folder: Path, out: Path, *, model: FaceMod
     training = {name: shard for name, shard in shards.items() if str(shard.split) == "train"}
     validation = {name: shard for name, shard in shards.items() if str(shard.split) != "train"}
     if not training or not validation:
-        raise UserInputError(f"{shard_folder} needs shards of both splits, train and validate; prepare some more clips.")
+        raise UserInputError(f"{shard_folder} needs shards of both splits, train and validate; prepare more clips.")
     settings = settings or SETTINGS.get(config.name, SETTINGS["default"])
     statistics = gather(list(training.values()))
     config = replace(config, expressions=len(statistics.names))
@@ -125,8 +125,8 @@ class _Run:
                     break
         progress(self.steps, self.steps)
         best = max(self.rows, key=lambda row: row["opening"] + row["width"])
-        return TrainReport(self.out / "motion.safetensors", self.best_step, best["opening"], best["width"], self.seconds,
-                           self.scores)
+        return TrainReport(self.out / "motion.safetensors", self.best_step, best["opening"], best["width"],
+                           self.seconds, self.scores)
 
     def update(self) -> float:
         """One step of every member on a batch of its own."""
@@ -139,7 +139,7 @@ class _Run:
             steps, targets, mask = self.windows.batch(self.settings.batch)
             value = self.value(member(steps), targets, mask)
             value.backward()
-            total += float(value)
+            total += float(value.detach())
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()
         self.step += 1
@@ -168,8 +168,8 @@ class _Run:
             self.best, self.best_step = opening + width, self.step
             provenance = {"seed": self.seed, "step": self.step, "steps": self.steps, "opening": round(opening, 4),
                           "width": round(width, 4)}
-            gain = channel_gain(self.network, self.held_out)
-            save_weights(MotionWeights(self.network, self.statistics, gain, provenance), self.out / "motion.safetensors")
+            best = MotionWeights(self.network, self.statistics, channel_gain(self.network, self.held_out), provenance)
+            save_weights(best, self.out / "motion.safetensors")
         with (self.out / "curve.csv").open("w", newline="") as stream:
             writer = csv.DictWriter(stream, ["step", "loss", "opening", "width"])
             writer.writeheader()
@@ -192,7 +192,7 @@ class _Run:
         tensors, metadata = read_tensors(path, STATE_SCHEMA, STATE_VERSION)
         state = json.loads(metadata["state"])
         if metadata["config"] != self.config.to_json() or (state["seed"], state["steps"]) != (self.seed, self.steps):
-            raise UserInputError(f"{path} is of a training with other settings; give another folder or the same settings.")
+            raise UserInputError(f"{path} is of a training with other settings; give another folder or the same ones.")
         self.network.load_state_dict(_under(tensors, "network."))
         entries: dict[int, dict[str, Tensor]] = {}
         for name, value in _under(tensors, "optimiser.").items():

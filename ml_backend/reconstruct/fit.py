@@ -83,22 +83,30 @@ def fit_landmarks(landmarks: np.ndarray, size: np.ndarray, model: FaceModel, fps
     """
     filled, found = fill_gaps(landmarks)
     points, centre = rig(model), np.asarray(size, float) / 2
-    camera = pose.default_focal(size) if focal is None else float(focal)
     seen = filled[:, points.index].astype(float)
+    camera = _guess_focal(seen, points, size) if focal is None else float(focal)
     known = np.flatnonzero(found)
     sample = known[np.unique(np.linspace(0, len(known) - 1, min(SAMPLE, len(known))).round().astype(int))]
-    shape = _person(seen[sample], points, camera, centre, progress)
-    identity, offset, at = shape
-    neutral = points.mean + np.tensordot(identity, points.identity, 1) + offset
+    identity, offset, at = _person(seen[sample], points, camera, centre, progress)
+    spread = spread_offset(model, points, offset)
+    neutral = points.mean + np.tensordot(identity, points.identity, 1) + spread[points.vertex]
     runs = pose.segments(filled)
     view, expression = _all_frames(seen, neutral, points, at, camera, centre, runs, fps)
     progress(ROUNDS + 1, ROUNDS + 2)
     residual = _residual_px(view, neutral, expression, points)
-    spread = spread_offset(model, points, offset)
     progress(ROUNDS + 2, ROUNDS + 2)
     return FitResult(expression.astype(np.float32), pose.angles_of(view.rotation).astype(np.float32),
                      view.translation.astype(np.float32), identity.astype(np.float32), spread.astype(np.float32),
                      camera, residual.astype(np.float32), found, filled)
+
+
+def _guess_focal(seen: np.ndarray, points: Rig, size: np.ndarray) -> float:
+    """Default focal length for landmarks (T, L, 3) in a frame of `size`."""
+    weight = stable_weights(points)
+    some = seen[:: max(1, len(seen) // 50)]
+    unit = max(np.asarray(size, float))
+    depth = pose.initial_pose(some, points.mean, weight, unit, np.asarray(size, float) / 2)[1][:, 2]
+    return pose.default_focal(size, float(np.median(unit / depth)))
 
 
 def fill_gaps(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

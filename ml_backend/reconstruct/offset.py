@@ -9,13 +9,23 @@ from scipy.sparse.linalg import splu
 
 from ml_backend.face_model.model import FaceModel
 from ml_backend.reconstruct import contacts
-from ml_backend.reconstruct.points import LID_PAIRS_LEFT, LID_PAIRS_RIGHT, LIP_PAIRS, Rig, noise
+from ml_backend.reconstruct.points import (
+    EYE_LEFT,
+    EYE_RIGHT,
+    LID_PAIRS_LEFT,
+    LID_PAIRS_RIGHT,
+    LIP_PAIRS,
+    LIPS_INNER,
+    Rig,
+    noise,
+)
 
 PRIOR = 0.0035
 """Standard deviation of the offset, metres."""
 LIMIT = 0.012
 DEPTH = 0.10
-STIFFNESS = 30.0
+STIFFNESS, CONTACT_STIFFNESS = 1.5, 30.0
+"""How firmly the skin is held at a landmark against its bending; at lips and lids, which must meet, more."""
 REACH = 0.015
 
 
@@ -74,6 +84,9 @@ def spread_offset(model: FaceModel, rig: Rig, offset: np.ndarray) -> np.ndarray:
     _, piece = connected_components(adjacency, directed=False)
     use = rig.index < 468
     anchors, values = rig.vertex[use], offset[use]
+    firm = np.full(len(rig.index), STIFFNESS)
+    firm[rig.rows(LIPS_INNER + EYE_RIGHT + EYE_LEFT)] = CONTACT_STIFFNESS
+    firm = firm[use]
     out = np.zeros((vertices, 3))
     for number in np.unique(piece[anchors]):
         members = np.flatnonzero(piece == number)
@@ -81,7 +94,7 @@ def spread_offset(model: FaceModel, rig: Rig, offset: np.ndarray) -> np.ndarray:
         local[members] = np.arange(len(members))
         inside = piece[anchors] == number
         out[members] = _bend(adjacency[members][:, members], model.mean_shape[members], local[anchors[inside]],
-                             values[inside])
+                             values[inside], firm[inside])
     for number in np.setdiff1d(np.unique(piece), piece[anchors]):
         members = np.flatnonzero(piece == number)
         out[members] = _carried(model, members, anchors, values)
@@ -96,19 +109,20 @@ def _adjacency(model: FaceModel):  # noqa: ANN202 - scipy's sparse classes have 
     return ((graph + graph.T) > 0).astype(float).tocsr()
 
 
-def _bend(adjacency, rest: np.ndarray, anchors: np.ndarray, values: np.ndarray) -> np.ndarray:  # noqa: ANN001
-    """Minimise ‖A Δx‖² + λ‖W (x − values)‖² + ε‖x‖², Δ = uniform Laplacian, ε growing with the distance from any anchor."""
+def _bend(adjacency, rest: np.ndarray, anchors: np.ndarray, values: np.ndarray, firm: np.ndarray
+          ) -> np.ndarray:  # noqa: ANN001
+    """Minimise ‖Δx‖² + Σ firm (x − values)² + ε‖x‖², Δ = uniform Laplacian, ε growing with the distance from any anchor."""
     count = adjacency.shape[0]
     degree = np.maximum(np.asarray(adjacency.sum(1)).ravel(), 1)
     laplacian = diags(np.ones(count)) - diags(1 / degree) @ adjacency
     held = np.zeros(count)
-    np.add.at(held, anchors, 1.0)
+    np.add.at(held, anchors, firm)
     distance = np.sqrt(((rest[:, None] - rest[anchors][None]) ** 2).sum(-1)).min(1)
     fade = 1e-4 * np.clip((distance - REACH) / REACH, 0, None) ** 2
     pull = np.zeros((count, 3))
-    np.add.at(pull, anchors, values)
-    system = laplacian.T @ laplacian + diags(STIFFNESS * held + fade + 1e-9)
-    return splu(system.tocsc(), permc_spec="MMD_AT_PLUS_A").solve(STIFFNESS * pull)
+    np.add.at(pull, anchors, values * firm[:, None])
+    system = laplacian.T @ laplacian + diags(held + fade + 1e-9)
+    return splu(system.tocsc(), permc_spec="MMD_AT_PLUS_A").solve(pull)
 
 
 def _carried(model: FaceModel, members: np.ndarray, anchors: np.ndarray, values: np.ndarray) -> np.ndarray:

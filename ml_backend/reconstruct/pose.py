@@ -17,9 +17,20 @@ CONVERGED = 2e-5
 """A step below this (radians, metres) ends the iteration: a tenth of the smallest jitter of the landmarks."""
 
 
-def default_focal(size: np.ndarray) -> float:
-    """Focal length in pixels for a frame of `size` (2,) that says nothing about its camera."""
-    return FOCAL_PER_SIDE * float(max(size))
+LEAST_DISTANCE = 0.6
+"""Metres: nobody is filmed from nearer; a face that fills its frame is a crop of a longer lens's picture.
+
+MediaPipe's points carry too little perspective to tell the focal length by the reprojection error: on seven clips it changes by
+less than 2 % from 1.2 to 5 times the longer side.
+"""
+
+
+def default_focal(size: np.ndarray, scale: float = 0.0) -> float:
+    """Focal length in pixels for a frame of `size` (2,) that says nothing about its camera.
+
+    `scale` is the face's typical size in pixels per metre; it keeps the camera at a plausible distance.
+    """
+    return max(FOCAL_PER_SIDE * float(max(size)), LEAST_DISTANCE * scale)
 
 
 def initial_pose(points: np.ndarray, shape: np.ndarray, weight: np.ndarray, focal: float,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from ml_backend.errors import UserInputError
 from ml_backend.progress import Progress, silent
+from ml_backend.refine.config import Frames
 from ml_backend.refine.dataset import from_network, to_network, window_indices
 from ml_backend.refine.device import autocast, best_device
 from ml_backend.refine.identity import spatial_trunk, to_batch
@@ -57,11 +57,13 @@ class Refiner:
         If the weights were trained with ResNet-18 features and `resnet` is missing, or the other way round.
     """
 
-    def __init__(self, weights: RefinerWeights, *, resnet: Path | None = None, device: torch.device | None = None) -> None:
+    def __init__(
+        self, weights: RefinerWeights, *, resnet: Path | None = None, device: torch.device | None = None
+    ) -> None:
         name, self.spatial = spatial_trunk(resnet)
         if weights.meta.get("spatial", name) != name:
             raise UserInputError(
-                f"The refiner was trained with {weights.meta['spatial']} features, not {name}; give the same weights as then."
+                f"The refiner was trained with {weights.meta['spatial']} features, not {name}; use those."
             )
         self.device = device or best_device()
         self.generator = weights.generator.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -69,7 +71,7 @@ class Refiner:
         self.config = weights.config
 
     @torch.no_grad()
-    def identities(self, composites: Sequence[np.ndarray]) -> Tensor:
+    def identities(self, composites: Frames) -> Tensor:
         """Identity features (T, 512) of T composites: read from the memory at the anchor frames, linear in between."""
         positions = anchors(len(composites))
         spatial = torch.cat([self.spatial(to_batch([composites[int(t)]])) for t in positions])
@@ -92,7 +94,7 @@ class Refiner:
 
 
 def apply(
-    composites: Sequence[np.ndarray],
+    composites: Frames,
     weights: Path,
     out_folder: Path,
     *,
@@ -148,7 +150,7 @@ def apply(
 def _check_size(window: np.ndarray, side: int) -> None:
     if window.shape[1:] != (side, side, 3) or window.dtype != np.uint8:
         raise UserInputError(
-            f"The refiner was trained on {side}x{side} RGB frames and got {window.shape[1:]} {window.dtype}; train it again."
+            f"The refiner was trained on {side}x{side} RGB frames and got {window.shape[1:]}; train again."
         )
 
 
@@ -177,7 +179,7 @@ class _FrameCache:
         return self.folder / f"{t:06d}.png"
 
     def _key(self, window: np.ndarray) -> str:
-        return hashlib.blake2b(np.ascontiguousarray(window), key=self.base.encode()[:64], digest_size=12).hexdigest()
+        return hashlib.blake2b(window.tobytes(), key=self.base.encode()[:64], digest_size=12).hexdigest()
 
     def has(self, t: int, window: np.ndarray) -> bool:
         """Whether the picture is there and was made from `window` with these weights."""
@@ -204,5 +206,5 @@ class _FrameCache:
             part.write_text(json.dumps(self.keys))
             os.replace(part, self.folder / KEYS_FILE)
         except OSError as error:
-            raise UserInputError(f"Can't write {self.folder / KEYS_FILE}: {error.strerror}. Free some space.") from error
+            raise UserInputError(f"Can't write to {self.folder}: {error.strerror}. Free some space.") from error
         self.unsaved = 0

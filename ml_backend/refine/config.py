@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+import numpy as np
 
 from ml_backend.errors import UserInputError
 
 FEATURE_SIZE = 512
 """Length of identity features and memory keys (ArcFace and ResNet-18's pool5 agree on it)."""
+
+Frames = Sequence[np.ndarray] | np.ndarray
+"""T pictures (H, W, 3) uint8 RGB: a list, an array (T, H, W, 3), or anything that reads them one at a time."""
 
 SIZE_MULTIPLE = 32
 """Both sides of a picture must be a multiple of this, so that five halvings come out even."""
@@ -28,7 +34,8 @@ class RefinerConfig:
     style_hidden, style_layers : width and number of linear layers of the AdaIN network
     dropout : probability in the first three upward blocks, training only
     unit_scale : scales are 1 + s instead of s, so that an untrained style network is near identity
-    residual : the colour head says what to add to the composite, not the colour itself
+    colour_base : what the colour head adds to: "none" (published: it says the colour itself), "composite", or
+        "blurred" (the composite without its detail)
     attention_bias : where the attention head's logit starts; positive keeps the rendering
     disc_channels : first level of the discriminator
     memory_slots, memory_top_k : size of the memory, and how many neighbours the triplet loss looks at
@@ -45,8 +52,8 @@ class RefinerConfig:
     style_layers: int = 2
     dropout: float = 0.0
     unit_scale: bool = True
-    residual: bool = True
-    attention_bias: float = 2.0
+    colour_base: str = "blurred"
+    attention_bias: float = 0.0
     disc_channels: int = 32
     memory_slots: int = 1000
     memory_top_k: int = 64
@@ -57,7 +64,9 @@ class RefinerConfig:
         if self.name not in ("default", "yi2020"):
             raise UserInputError(f"There is no refiner config {self.name!r}; use 'default' or 'yi2020'.")
         if self.image % SIZE_MULTIPLE:
-            raise UserInputError(f"Refiner pictures of {self.image} pixels don't work; use a multiple of {SIZE_MULTIPLE}.")
+            raise UserInputError(
+                f"A refiner picture can't be {self.image} pixels wide; use a multiple of {SIZE_MULTIPLE}."
+            )
         object.__setattr__(self, "multipliers", tuple(self.multipliers))
 
     def as_dict(self) -> dict[str, Any]:
@@ -82,15 +91,25 @@ class RefinerConfig:
 def yi2020() -> RefinerConfig:
     """The published sizes: U-Net 54.6 M and AdaIN network 204.5 M parameters, 30,000 memory slots, dropout 0.5."""
     return RefinerConfig(
-        name="yi2020", channels=64, multipliers=(1, 2, 4, 8, 8, 8, 8, 8), style_hidden=9984, style_layers=3,
-        dropout=0.5, unit_scale=False, residual=False, attention_bias=0.0, disc_channels=64,
-        memory_slots=30000, memory_top_k=256, identity_threshold=0.98,
+        name="yi2020",
+        channels=64,
+        multipliers=(1, 2, 4, 8, 8, 8, 8, 8),
+        style_hidden=9984,
+        style_layers=3,
+        dropout=0.5,
+        unit_scale=False,
+        colour_base="none",
+        attention_bias=0.0,
+        disc_channels=64,
+        memory_slots=30000,
+        memory_top_k=256,
+        identity_threshold=0.98,
     )
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What one training run may vary; the published values are λ = 100, 2, 1e-5 and a learning rate of 1e-4 at fine-tuning.
+    """What one training run may vary; published: λ = 100, 2, 1e-5 and a learning rate of 1e-4 at fine-tuning.
 
     Attributes
     ----------

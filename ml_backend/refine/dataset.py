@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ml_backend.errors import UserInputError
-from ml_backend.refine.config import SIZE_MULTIPLE, TrainOptions
+from ml_backend.refine.config import SIZE_MULTIPLE, Frames, TrainOptions
 from ml_backend.refine.losses import feature_weights
 
 MIN_FRAMES = 10
@@ -71,13 +71,11 @@ class PairSequence:
         If lengths or sizes differ, sides are no multiple of 32, or there are fewer than 10 pairs.
     """
 
-    def __init__(
-        self, composites: Sequence[np.ndarray], real: Sequence[np.ndarray], landmarks: np.ndarray | None, options: TrainOptions
-    ) -> None:
+    def __init__(self, composites: Frames, real: Frames, landmarks: np.ndarray | None, options: TrainOptions) -> None:
         check_pairs(composites, real, landmarks)
         self.composites, self.real = np.stack(list(composites)), np.stack(list(real))
         self.options = options
-        shape = self.real.shape[1:3]
+        shape = (self.real.shape[1], self.real.shape[2])
         self.weights = np.ones((len(self.real), *shape), np.float16)
         if landmarks is not None:
             for t, points in enumerate(landmarks[..., :2]):
@@ -111,27 +109,28 @@ class PairSequence:
         if s:
             dy, dx = random.integers(0, 2 * s + 1, 2)
             height, width = weight.shape
-            pictures = np.pad(pictures, ((0, 0), (s, s), (s, s), (0, 0)), mode="edge")[:, dy : dy + height, dx : dx + width]
-            weight = np.pad(weight, s, mode="edge")[dy : dy + height, dx : dx + width]
+            rows, columns = slice(dy, dy + height), slice(dx, dx + width)
+            pictures = np.pad(pictures, ((0, 0), (s, s), (s, s), (0, 0)), mode="edge")[:, rows, columns]
+            weight = np.pad(weight, s, mode="edge")[rows, columns]
         return pictures, weight, 1.0 + float(random.uniform(-1, 1)) * self.options.gain
 
 
-def check_pairs(composites: Sequence[np.ndarray], real: Sequence[np.ndarray], landmarks: np.ndarray | None) -> None:
+def check_pairs(composites: Frames, real: Frames, landmarks: np.ndarray | None) -> None:
     """Raise `UserInputError` unless the pairs can be trained on; see `PairSequence`."""
     if len(composites) != len(real):
-        raise UserInputError(f"The refiner got {len(composites)} composites for {len(real)} real frames; give as many of both.")
+        raise UserInputError(f"The refiner got {len(composites)} composites for {len(real)} real frames; give as many.")
     if len(real) < MIN_FRAMES:
         raise UserInputError(f"The refiner needs at least {MIN_FRAMES} frames and got {len(real)}; use a longer clip.")
     shapes = {np.shape(picture) for picture in (*composites, *real)}
     shape = shapes.pop()
     if shapes or len(shape) != 3 or shape[2] != 3 or shape[0] % SIZE_MULTIPLE or shape[1] % SIZE_MULTIPLE:
         raise UserInputError(
-            f"The refiner's frames must all be RGB of one size whose sides are multiples of {SIZE_MULTIPLE}; got {shape}."
+            f"The refiner's frames must be RGB of one size, sides multiples of {SIZE_MULTIPLE}; got {shape}."
         )
     if any(picture.dtype != np.uint8 for picture in (*composites, *real)):
         raise UserInputError("The refiner's frames must be uint8; convert them to values from 0 to 255.")
     if landmarks is not None and (len(landmarks) != len(real) or landmarks.shape[1] != 478):
-        raise UserInputError(f"The refiner got landmarks of shape {landmarks.shape} for {len(real)} frames; give (T, 478, 2).")
+        raise UserInputError(f"The refiner got landmarks {landmarks.shape} for {len(real)} frames; give (T, 478, 2).")
 
 
 class PairFolder:
@@ -147,7 +146,7 @@ class PairFolder:
         self.folder = Path(folder)
         names = [sorted(p.name for p in (self.folder / part).glob("*.png")) for part in ("composites", "real")]
         if not names[0] or names[0] != names[1]:
-            raise UserInputError(f"{folder} should hold the same .png names in composites/ and real/; prepare it again.")
+            raise UserInputError(f"{folder} should hold the same .png names in composites/ and real/; make it again.")
         self.names = names[0]
 
     def __len__(self) -> int:

@@ -25,7 +25,7 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv2d(8 * c, 1, 4, 1, 1))
 
     def forward(self, window: Tensor, frame: Tensor) -> Tensor:
-        """Logits (B, 1, h, w), high = real, for `window` (B, 3·window, H, W) and `frame` (B, 3, H, W), both in [-1, 1]."""
+        """Logits (B, 1, h, w), high = real; `window` (B, 3·window, H, W) and `frame` (B, 3, H, W) in [-1, 1]."""
         return self.layers(torch.cat([window, frame], 1))
 
 

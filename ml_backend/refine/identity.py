@@ -7,7 +7,6 @@ shipped, so both are used where the user has them, and an embedded encoder stand
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ml_backend.errors import DependencyError, UserInputError
-from ml_backend.refine.config import FEATURE_SIZE
+from ml_backend.refine.config import FEATURE_SIZE, Frames
 from ml_backend.refine.resnet import ResNet18, load_resnet18
 
 ARCFACE_ROOT = "PARLEY_INSIGHTFACE_ROOT"
@@ -39,7 +38,7 @@ class IdentityEncoder(Protocol):
 
     name: str
 
-    def encode(self, frames: Sequence[np.ndarray], landmarks: np.ndarray | None) -> np.ndarray:
+    def encode(self, frames: Frames, landmarks: np.ndarray | None) -> np.ndarray:
         """(N, 512) float32, L2-normalised, of N crops (H, W, 3) uint8 RGB with their landmarks (N, 478, 2), pixels."""
         ...
 
@@ -58,7 +57,9 @@ class EmbeddedTrunk(nn.Module):
         random = np.random.Generator(np.random.PCG64(ENCODER_SEED))
         shapes = ((32, 3, 5), (64, 32, 3), (128, 64, 3))
         self.filters = nn.ParameterList(nn.Parameter(_orthogonal(random, s), requires_grad=False) for s in shapes)
-        self.project = nn.Parameter(_orthogonal(random, (FEATURE_SIZE, 128 * 4 + 3 * 16, 1))[..., 0, 0], requires_grad=False)
+        self.project = nn.Parameter(
+            _orthogonal(random, (FEATURE_SIZE, 128 * 4 + 3 * 16, 1))[..., 0, 0], requires_grad=False
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (B, 512), L2-normalised, of pictures (B, 3, H, W), RGB in [0, 1]."""
@@ -85,9 +86,9 @@ def _orthogonal(random: np.random.Generator, shape: tuple[int, int, int]) -> Ten
     return torch.from_numpy(matrix[:out].reshape(out, inputs, k, k).astype(np.float32))
 
 
-def to_batch(frames: Sequence[np.ndarray]) -> Tensor:
+def to_batch(frames: Frames) -> Tensor:
     """Pictures (H, W, 3) uint8 as a tensor (N, 3, H, W) float32 in [0, 1]."""
-    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).float() / 255
+    return torch.from_numpy(np.stack(list(frames))).permute(0, 3, 1, 2).float() / 255
 
 
 class EmbeddedIdentity:
@@ -99,7 +100,7 @@ class EmbeddedIdentity:
         self.trunk = EmbeddedTrunk()
 
     @torch.no_grad()
-    def encode(self, frames: Sequence[np.ndarray], landmarks: np.ndarray | None = None) -> np.ndarray:
+    def encode(self, frames: Frames, landmarks: np.ndarray | None = None) -> np.ndarray:
         """See `IdentityEncoder.encode`; landmarks are not used, the crop being steady already."""
         return torch.cat([self.trunk(to_batch(frames[i : i + 16])) for i in range(0, len(frames), 16)]).numpy()
 
@@ -117,7 +118,7 @@ class ArcFaceIdentity:
         self.input = self.session.get_inputs()[0].name
         self.name = f"arcface-{path.stem}"
 
-    def encode(self, frames: Sequence[np.ndarray], landmarks: np.ndarray | None) -> np.ndarray:
+    def encode(self, frames: Frames, landmarks: np.ndarray | None) -> np.ndarray:
         """See `IdentityEncoder.encode`; frames without finite landmarks get the mean feature of the others.
 
         Raises
@@ -186,7 +187,7 @@ def find_arcface(root: Path) -> Path:
         shape_in, shape_out = session.get_inputs()[0].shape, session.get_outputs()[0].shape
         if list(shape_in[1:]) == [3, ARCFACE_SIZE, ARCFACE_SIZE] and shape_out[-1] == FEATURE_SIZE:
             return path
-    raise UserInputError(f"{root} has no ArcFace network; {ARCFACE_ROOT} should name the folder of an insightface pack.")
+    raise UserInputError(f"{root} has no ArcFace network; let {ARCFACE_ROOT} name an insightface pack.")
 
 
 def identity_encoder(choice: str = "auto") -> IdentityEncoder:
@@ -201,7 +202,7 @@ def identity_encoder(choice: str = "auto") -> IdentityEncoder:
         raise UserInputError(f"There is no identity encoder {choice!r}; use 'auto', 'arcface' or 'embedded'.")
     root = os.environ.get(ARCFACE_ROOT, "")
     if choice == "arcface" and not root:
-        raise DependencyError(f"ArcFace is asked for, but {ARCFACE_ROOT} is not set to the folder of an insightface pack.")
+        raise DependencyError(f"ArcFace is asked for, but {ARCFACE_ROOT} names no insightface pack; set it.")
     if choice == "embedded" or not root:
         return EmbeddedIdentity()
     return ArcFaceIdentity(find_arcface(Path(root)))

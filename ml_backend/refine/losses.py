@@ -104,7 +104,7 @@ def feature_weights(landmarks: np.ndarray, shape: tuple[int, int], *, mouth: flo
         width = float(np.ptp(points[:, 0]))
         hull = cv2.convexHull(np.round(points).astype(np.int32))
         blob = np.zeros(shape, np.float32)
-        cv2.fillConvexPoly(blob, hull, 1.0)
+        cv2.fillConvexPoly(blob, hull, (1.0,))
         # Skin around the lips moves with them, so the weight reaches a fifth of their width outwards.
         reach = max(int(width * 0.2), 1)
         blob = cv2.dilate(blob, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
 import torch
 
+from ml_backend.refine.config import Frames
 from ml_backend.refine.losses import LIPS, ssim_map
 
 
@@ -44,9 +45,9 @@ class Quality:
 
 
 def measure(
-    frames: Sequence[np.ndarray],
-    real: Sequence[np.ndarray],
-    weights: Sequence[np.ndarray],
+    frames: Frames,
+    real: Frames,
+    weights: Frames,
     landmarks: np.ndarray | None = None,
     *,
     consecutive: bool = True,
@@ -71,16 +72,17 @@ def measure(
     psnr = 10 * np.log10(1 / max(float(np.mean(squares)), 1e-10))
     sharp = float("nan") if landmarks is None else _sharpness_ratio(frames, real, landmarks)
     flicker = _change(frames) / max(_change(real), 1e-6) if consecutive and len(frames) > 1 else float("nan")
-    return Quality(float(psnr), float(np.mean(structure)), float(np.mean(plain)), float(np.mean(weighted)), sharp, flicker)
+    mean_ssim, mean_l1, mean_feature = (float(np.mean(values)) for values in (structure, plain, weighted))
+    return Quality(float(psnr), mean_ssim, mean_l1, mean_feature, sharp, flicker)
 
 
-def _change(frames: Sequence[np.ndarray]) -> float:
+def _change(frames: Frames) -> float:
     """Mean absolute change between neighbouring frames, in [0, 255]."""
-    pairs = zip(frames, frames[1:], strict=False)
+    pairs = pairwise(list(frames))
     return float(np.mean([np.abs(a.astype(np.int16) - b.astype(np.int16)).mean() for a, b in pairs]))
 
 
-def _sharpness_ratio(frames: Sequence[np.ndarray], real: Sequence[np.ndarray], landmarks: np.ndarray) -> float:
+def _sharpness_ratio(frames: Frames, real: Frames, landmarks: np.ndarray) -> float:
     ratios = []
     for frame, truth, points in zip(frames, real, landmarks[..., :2], strict=True):
         if not np.isfinite(points).all():

@@ -71,16 +71,18 @@ def load_resnet18(path: Path) -> ResNet18:
     try:
         tensors = load_file(str(path))
     except (OSError, SafetensorError) as error:
-        raise UserInputError(f"{path} can't be read as ResNet-18 weights ({error}); give a .safetensors file.") from error
+        raise UserInputError(f"{path} can't be read as weights ({error}); give a .safetensors file.") from error
     tensors = {name: t.float() for name, t in tensors.items() if not name.startswith("fc.")}
     tensors = {name: t.long() if name.endswith("num_batches_tracked") else t for name, t in tensors.items()}
     model = ResNet18()
     try:
         lacking = model.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
-        raise UserInputError(f"{path} holds tensors of other shapes than ResNet-18's; use torchvision's weights.") from error
+        raise UserInputError(f"{path} has other shapes than ResNet-18; use torchvision's weights.") from error
     absent = [name for name in lacking.missing_keys if not name.endswith("num_batches_tracked")]
     if absent or lacking.unexpected_keys:
-        raise UserInputError(f"{path} is not ResNet-18 in torchvision's naming (first difference: "
-                             f"{(absent + lacking.unexpected_keys)[0]}); use torchvision's weights.")
+        raise UserInputError(
+            f"{path} is not ResNet-18 in torchvision's naming (first difference: "
+            f"{(absent + lacking.unexpected_keys)[0]}); use torchvision's weights."
+        )
     return model.eval()

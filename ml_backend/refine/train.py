@@ -1,11 +1,10 @@
-"""Personal fine-tuning: the refiner learns one clip within a time budget, and is measured on the clip's held-out tail."""
+"""Personal fine-tuning: the refiner learns a clip within a time budget, measured on the clip's held-out tail."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from ml_backend.errors import ArtefactError, Cancelled, UserInputError
 from ml_backend.progress import Progress, silent
-from ml_backend.refine.config import RefinerConfig, TrainOptions
+from ml_backend.refine.config import Frames, RefinerConfig, TrainOptions
 from ml_backend.refine.dataset import PairSequence, from_network
 from ml_backend.refine.device import best_device
 from ml_backend.refine.identity import IdentityEncoder, identity_encoder, spatial_trunk, to_batch
@@ -68,8 +67,8 @@ class Features:
 
 
 def fine_tune(
-    composites: Sequence[np.ndarray],
-    real: Sequence[np.ndarray],
+    composites: Frames,
+    real: Frames,
     landmarks_in_crop: np.ndarray | None,
     out: Path,
     *,
@@ -141,11 +140,13 @@ class _Run:
         key: str,
         landmarks: np.ndarray | None,
     ) -> None:
-        self.pairs, self.options, self.seed, self.out, self.key, self.landmarks = pairs, options, seed, out, key, landmarks
+        self.pairs, self.options, self.seed = pairs, options, seed
+        self.out, self.key, self.landmarks = out, key, landmarks
         self.tail = max(round(len(pairs) * options.tail), 1)
         self.trainer = Trainer(config, options, best_device(), seed, start)
         self.random = np.random.default_rng(seed)
         self.state = out.with_name(out.stem + ".state.safetensors")
+        self.best = out.with_name(out.stem + ".best.safetensors")
         self.best_state = self._generator_state()
         self.best_error = float("inf")
         self.seconds = 0.0
@@ -207,22 +208,22 @@ class _Run:
             out.append(from_network(self.trainer.refine(batch, feature[None])[0]))
         return out
 
-    def _measure(self, pictures: Sequence[np.ndarray], frames: np.ndarray, *, consecutive: bool) -> Quality:
+    def _measure(self, pictures: Frames, frames: np.ndarray, *, consecutive: bool) -> Quality:
         landmarks = None if self.landmarks is None else self.landmarks[frames]
-        return measure(pictures, self.pairs.real[frames], self.pairs.weights[frames], landmarks, consecutive=consecutive)
+        real, weights = self.pairs.real[frames], self.pairs.weights[frames]
+        return measure(pictures, real, weights, landmarks, consecutive=consecutive)
 
     def _save(self) -> None:
-        info = {"key": self.key, "seconds": str(self.seconds), "curve": json.dumps(self.curve), "best": str(self.best_error)}
-        self.trainer.save(self.state, info)
-        self._write(pass_through=False, report=None, path=self.state.with_name(self.out.stem + ".best.safetensors"))
+        info = {"key": self.key, "seconds": str(self.seconds), "best": str(self.best_error)}
+        self.trainer.save(self.state, info | {"curve": json.dumps(self.curve)})
+        self._write(pass_through=False, report=None, path=self.best)
 
     def resume(self) -> None:
         """Go on where a stopped run of the same inputs left off, if there is one."""
-        best = self.state.with_name(self.out.stem + ".best.safetensors")
-        if not (self.state.is_file() and best.is_file()):
+        if not (self.state.is_file() and self.best.is_file()):
             return
         try:
-            saved = load_weights(best)
+            saved = load_weights(self.best)
             if saved.meta.get("key") != self.key:
                 return
             info = self.trainer.restore(self.state)
@@ -244,15 +245,21 @@ class _Run:
         message = (
             f"Refining did not improve the clip's last {len(frames)} frames, so the rendered frames stay as they are."
             if worse
-            else f"Refining improves the clip's last {len(frames)} frames from {before.psnr:.1f} to {after.psnr:.1f} dB, "
-            f"SSIM {before.ssim:.3f} to {after.ssim:.3f}."
+            else f"Refining improves the clip's last {len(frames)} frames from {before.psnr:.1f} to "
+            f"{after.psnr:.1f} dB, SSIM {before.ssim:.3f} to {after.ssim:.3f}."
         )
         report = RefineReport(
-            str(self.out), self.trainer.steps, round(self.seconds, 1), before.as_dict(), after.as_dict(), self.curve,
-            worse, message,
+            str(self.out),
+            self.trainer.steps,
+            round(self.seconds, 1),
+            before.as_dict(),
+            after.as_dict(),
+            self.curve,
+            worse,
+            message,
         )
         self._write(pass_through=worse, report=report, path=self.out)
-        for path in (self.state, self.state.with_name(self.out.stem + ".best.safetensors")):
+        for path in (self.state, self.best):
             path.unlink(missing_ok=True)
         return report
 
@@ -273,14 +280,19 @@ class _Run:
         live = {k: v.detach().cpu().clone() for k, v in generator.state_dict().items()}
         generator.load_state_dict(self.best_state)
         meta = {
-            "key": self.key, "identity": self.features.identity_name, "spatial": self.features.spatial_name,
-            "pass_through": pass_through, "report": report.as_dict() if report else None,
+            "key": self.key,
+            "identity": self.features.identity_name,
+            "spatial": self.features.spatial_name,
+            "pass_through": pass_through,
+            "report": report.as_dict() if report else None,
         }
         save_weights(path, RefinerWeights(trainer.config, generator, trainer.memory, trainer.discriminator, meta))
         generator.load_state_dict(live)
 
 
-def _features(pairs: PairSequence, encoder: IdentityEncoder, landmarks: np.ndarray | None, resnet: Path | None) -> Features:
+def _features(
+    pairs: PairSequence, encoder: IdentityEncoder, landmarks: np.ndarray | None, resnet: Path | None
+) -> Features:
     name, trunk = spatial_trunk(resnet)
     identity = torch.from_numpy(encoder.encode(list(pairs.real), landmarks))
     with torch.no_grad():
@@ -294,7 +306,7 @@ def _fingerprint(
     """Hash of everything that decides the result."""
     digest = hashlib.blake2b(digest_size=16)
     for array in (pairs.composites, pairs.real, pairs.weights):
-        digest.update(np.ascontiguousarray(array))
+        digest.update(array.tobytes())
     settings = json.dumps([config.as_dict(), options.as_dict(), seed, rest], sort_keys=True)
     digest.update(settings.encode())
     if general is not None:

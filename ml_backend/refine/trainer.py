@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ml_backend.errors import ArtefactError
 from ml_backend.refine.config import RefinerConfig, TrainOptions
@@ -53,7 +53,12 @@ class Trainer:
     """
 
     def __init__(
-        self, config: RefinerConfig, options: TrainOptions, device: torch.device, seed: int, start: RefinerWeights | None
+        self,
+        config: RefinerConfig,
+        options: TrainOptions,
+        device: torch.device,
+        seed: int,
+        start: RefinerWeights | None,
     ) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -130,7 +135,13 @@ class Trainer:
         return float(loss.detach())
 
     def _generator_step(
-        self, batch: Batch, output: Tensor, attention: Tensor, gan: float, patch: tuple[slice, slice] | None, share: float
+        self,
+        batch: Batch,
+        output: Tensor,
+        attention: Tensor,
+        gan: float,
+        patch: tuple[slice, slice] | None,
+        share: float,
     ) -> dict[str, float]:
         o = self.options
         terms = {
@@ -158,7 +169,6 @@ class Trainer:
             group["lr"] = rate if rate is not None else group["lr"]
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_([p for g in optimiser.param_groups for p in g["params"]], 10.0 if name != "generator" else 1e3)
         optimiser.step()
 
     def _patch(self, weight: Tensor) -> tuple[slice, slice]:
@@ -216,7 +226,7 @@ class Trainer:
                 optimiser.load_state_dict(self._adam_state(name, optimiser, tensors))
             self.steps = int(metadata["steps"])
         except (KeyError, RuntimeError, ValueError) as error:
-            raise ArtefactError(f"{path} is of another training run ({str(error)[:200]}); delete it and train again.") from error
+            raise ArtefactError(f"{path} is of another training run; delete it and train again.") from error
         # Otherwise a resumed run would repeat the crops it began with.
         self.crops = np.random.default_rng([self.steps])
         return metadata

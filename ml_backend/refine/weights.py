@@ -123,10 +123,16 @@ def save_weights(path: Path, weights: RefinerWeights, *, half: bool = False, wit
         tensors |= pack("discriminator", weights.discriminator.state_dict())
     if half:
         tensors = {k: t.half() if t.is_floating_point() else t for k, t in tensors.items()}
-    save_tensors(path, tensors, {
-        "schema": SCHEMA, "version": VERSION,
-        "config": json.dumps(weights.config.as_dict()), "meta": json.dumps(weights.meta),
-    })
+    save_tensors(
+        path,
+        tensors,
+        {
+            "schema": SCHEMA,
+            "version": VERSION,
+            "config": json.dumps(weights.config.as_dict()),
+            "meta": json.dumps(weights.meta),
+        },
+    )
 
 
 def load_weights(path: Path) -> RefinerWeights:
@@ -150,5 +156,5 @@ def load_weights(path: Path) -> RefinerWeights:
             discriminator.load_state_dict(unpack("discriminator", tensors))
         meta = json.loads(metadata["meta"])
     except (KeyError, ValueError, TypeError, RuntimeError, UserInputError) as error:
-        raise ArtefactError(f"{path} holds tensors that don't fit its config ({str(error)[:200]}); train again.") from error
+        raise ArtefactError(f"{path}'s tensors don't fit its config ({str(error)[:99]}); train again.") from error
     return RefinerWeights(config, generator.eval(), memory.eval(), discriminator, meta)

@@ -15,15 +15,19 @@ from ml_backend.audio.load import Speech
 from ml_backend.background.composite import face_mask
 from ml_backend.blender import run_job
 from ml_backend.config import FPS
-from ml_backend.data.frames import FrameFolder, read_image
+from ml_backend.data.frames import FrameFolder, frame_path, read_png
 from ml_backend.errors import UserInputError
 from ml_backend.film.mux import write_film
 from ml_backend.film.paste_back import paste_back
+from ml_backend.film.provenance import comment, provenance
 from ml_backend.film.sheet import write_sheet
-from ml_backend.take import file_hash, settings_key
-from ml_backend.talk.picture import job, portrait_frame, studio_backdrop
+from ml_backend.take import file_hash
+from ml_backend.talk.picture import job
 from ml_backend.talk.session import Session
 from ml_backend.talk.target import Target
+
+FEATHER = 0.03
+"""Width of the face's soft edge in crop sides, the same as in the composites."""
 
 REFINED_MARGIN = 0.03
 """How far, in crop sides, refined pixels may reach beyond the rendered face, so that the refiner can mend the seam."""
@@ -35,34 +39,36 @@ def full_frames(
     """Yield every output frame (H, W, 3): the face pasted back into the full plate."""
     size = len(faces[0])
     for index, source in enumerate(plates.source):
-        alpha = read_image(rgba / f"{index:06d}.png")[..., 3]
+        alpha = read_png(frame_path(rgba, index))[..., 3]
         if refined:
             reach = 2 * max(1, round(REFINED_MARGIN * size)) + 1
             alpha = cv2.dilate(alpha, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
-        yield paste_back(target.frames[int(source)], faces[index], target.track.crop, face_mask(alpha))
+        yield paste_back(target.frames[int(source)], faces[index], target.track.crop, face_mask(alpha, FEATHER * size))
 
 
-def portrait_frames(rgba: Path, count: int, size: int) -> Iterator[np.ndarray]:
-    """Yield the built-in head's frames over the studio backdrop."""
-    backdrop = studio_backdrop(size)
+def portrait_frames(rgba: Path, count: int) -> Iterator[np.ndarray]:
+    """Yield the built-in head's frames (S, S, 3), as Blender rendered them with their backdrop."""
     for index in range(count):
-        yield portrait_frame(rgba / f"{index:06d}.png", backdrop)
+        yield read_png(frame_path(rgba, index))[..., :3]
 
 
-def make_film(session: Session, frames: Iterator[np.ndarray], speech: Speech, keys: dict, count: int) -> None:
+def make_film(
+    session: Session, frames: Iterator[np.ndarray], speech: Speech, keys: dict, size: tuple[int, int]
+) -> None:
     """Write the film into the take, then put it and its contact sheet where the user wants them."""
     take, options = session.take, session.options
 
     def work(progress):
-        write_film(
+        facts = provenance(speech=options.speech, target=options.target, seed=options.seed, settings=keys)
+        count = write_film(
             frames,
             options.speech,
             take.path("take.mp4"),
             fps=FPS,
             seconds=speech.seconds,
-            count=count,
+            size=size,
             progress=progress,
-            comment=f"Synthetic speech animation made with Parley; key {settings_key(keys)}",
+            comment=comment(facts),
         )
         write_sheet(take.path("take.mp4"), take.path("sheet.png"))
         return {"frames": count, "seconds": count / FPS}

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from ml_backend.artefacts import performance as performance_file
 from ml_backend.artefacts.performance import Performance
 from ml_backend.artefacts.plates import Plates
-from ml_backend.background.composite import composite, crop_resize
+from ml_backend.background.composite import composite
+from ml_backend.background.warp import crop_resize
 from ml_backend.blender import run_job
 from ml_backend.config import FPS
-from ml_backend.data.frames import FrameFolder, read_image, write_image
+from ml_backend.data.frames import FrameFolder, encode_png, frame_path, read_png, write_index, write_whole
 from ml_backend.refine.apply import apply
 from ml_backend.refine.train import fine_tune
 from ml_backend.talk.session import Session
@@ -131,18 +131,19 @@ def composites(
     def work(progress):
         folder.mkdir(exist_ok=True)
         for index, plate in enumerate(source):
-            path = folder / f"{index:06d}.png"
+            path = frame_path(folder, index)
             if not path.exists():
                 picture = composite(
-                    read_image(rgba / f"{index:06d}.png"),
+                    read_png(frame_path(rgba, index)),
                     crop_resize(target.frames[int(plate)], target.track.crop, size),
                 )
-                write_image(path, picture)
+                write_whole(path, encode_png(picture))
             progress(index + 1, len(source))
+        write_index(folder, complete=True, count=len(source), fps=FPS, notes=[])
         return {"frames": len(source), "size": size}
 
     session.stage(name, title, {**keys, "size": size}, [name], work)
-    return FrameFolder(folder)
+    return FrameFolder.open(folder)
 
 
 def refine(session: Session, target: Target, plates: Plates, drawn: FrameFolder) -> tuple[FrameFolder, bool]:
@@ -170,7 +171,7 @@ def refine(session: Session, target: Target, plates: Plates, drawn: FrameFolder)
         report = fine_tune(
             fit, real, points, weights, minutes=options.refine_minutes, seed=options.seed, progress=progress
         )
-        return report.facts()
+        return {**report.as_dict(), "weights": weights.name}
 
     session.terminal.say(f"The refiner is fitted to the clip for {options.refine_minutes:g} min (--refine-minutes).")
     facts = session.stage(
@@ -180,7 +181,7 @@ def refine(session: Session, target: Target, plates: Plates, drawn: FrameFolder)
         ["refiner.safetensors"],
         learn,
     )
-    if not facts.get("better", False):
+    if facts.get("pass_through", True):
         session.terminal.warn(
             "The refiner was no better than the rendering on the clip's held-out end; the rendering is used as it is."
         )
@@ -193,20 +194,4 @@ def refine(session: Session, target: Target, plates: Plates, drawn: FrameFolder)
         ["refined"],
         lambda progress: apply(drawn, weights, folder, progress=progress) and None,
     )
-    return FrameFolder(folder), True
-
-
-def portrait_frame(path: Path, backdrop: np.ndarray) -> np.ndarray:
-    """(S, S, 3) uint8 RGB: the rendered RGBA at `path` over `backdrop` (S, S, 3)."""
-    rgba = read_image(path).astype(np.float32)
-    alpha = rgba[..., 3:] / 255
-    return np.round(rgba[..., :3] * alpha + backdrop * (1 - alpha)).astype(np.uint8)
-
-
-def studio_backdrop(size: int) -> np.ndarray:
-    """(S, S, 3) float32: a neutral grey wall with a soft pool of light behind the head."""
-    y, x = np.mgrid[0:size, 0:size] / size
-    pool = np.exp(-(((x - 0.5) / 0.55) ** 2 + ((y - 0.42) / 0.6) ** 2))
-    tone = 52 + 74 * pool - 14 * y
-    wall = np.stack([tone * 0.97, tone, tone * 1.05], -1).astype(np.float32)
-    return cv2.GaussianBlur(wall, (0, 0), size / 64)
+    return FrameFolder.open(folder), True

@@ -83,13 +83,12 @@ def _builtin_film(session: Session, speech: Speech) -> Performance:
     performance = perform(session, speech, motion_weights(), None)
     film.make_scene(session, None)
     rgba = picture.render_portrait(session)
-    count = len(performance)
     film.make_film(
         session,
-        film.portrait_frames(rgba, count, options.size),
+        film.portrait_frames(rgba, len(performance)),
         speech,
         {"frames": take.key("frames_rgba"), "speech": file_hash(options.speech)},
-        count,
+        (options.size, options.size),
     )
     return performance
 
@@ -115,7 +114,7 @@ def _clip_film(session: Session, speech: Speech) -> Performance:
             "refined": take.key("refined") if refined else None,
             "speech": file_hash(session.options.speech),
         },
-        len(performance),
+        target.frames.size,
     )
     return performance
 

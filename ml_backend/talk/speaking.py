@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from ml_backend.background.match import match
 from ml_backend.config import motion_weights
 from ml_backend.errors import UserInputError
 from ml_backend.motion.personalise import personalise
-from ml_backend.motion.predict import predict
+from ml_backend.motion.predict import PredictOptions, cached_weights, predict
 from ml_backend.motion.style import MotionStyle, default_style, style_from_track
 from ml_backend.take import file_hash
+from ml_backend.talk.builtin import portrait_position
 from ml_backend.talk.session import Session
 from ml_backend.talk.target import Target
 
@@ -39,11 +41,9 @@ def personal_weights(session: Session, target: Target) -> Path:
             speech = load_speech(target_path)
         except UserInputError as error:
             session.terminal.warn(f"The clip's sound teaches nothing: {error}")
-            return {"personal": False, "reason": str(error)}
-        report = personalise(
-            speech, target.track, general, out, model=session.model, seed=session.options.seed, progress=progress
-        )
-        return report.facts()
+            return {"kept": False, "reason": str(error)}
+        report = personalise(speech, target.track, general, out, seed=session.options.seed, progress=progress)
+        return {**asdict(report), "weights": report.weights.name}
 
     session.stage(
         "personalise",
@@ -58,11 +58,17 @@ def personal_weights(session: Session, target: Target) -> Path:
 def perform(session: Session, speech: Speech, weights: Path, target: Target | None) -> Performance:
     """The performance of the speech, saved in the take."""
     options, take = session.options, session.take
-    style = _style(target, session)
+    style = _style(target, session, weights)
 
     def act(progress):
         result = predict(
-            speech, weights, session.model, style=style, seed=options.seed, pose_source=options.pose, progress=progress
+            speech,
+            weights,
+            session.model,
+            style=style,
+            seed=options.seed,
+            options=PredictOptions(pose_source=options.pose),
+            progress=progress,
         )
         performance_file.save(result, take.path("performance.npz"))
         return {"frames": len(result), **result.provenance}
@@ -84,12 +90,13 @@ def perform(session: Session, speech: Speech, weights: Path, target: Target | No
     return performance_file.load(take.path("performance.npz"))
 
 
-def _style(target: Target | None, session: Session) -> MotionStyle:
+def _style(target: Target | None, session: Session, weights: Path) -> MotionStyle:
+    statistics = cached_weights(weights).statistics
     if target is not None:
-        return style_from_track(target.track, session.model)
-    from ml_backend.talk.builtin import portrait_position
-
-    return default_style(motion_weights(), position=portrait_position(session.model))
+        return style_from_track(target.track, statistics)
+    general = default_style(statistics, seed=session.options.seed)
+    mean = np.concatenate([np.zeros(3, np.float32), portrait_position(session.model)])
+    return replace(general, pose_track=general.pose_track - general.pose_mean + mean, pose_mean=mean)
 
 
 def choose_plates(session: Session, performance: Performance, target: Target) -> Plates:

@@ -43,17 +43,17 @@ def load_target(session: Session) -> Target:
     folder = take.path("source")
 
     def extract(progress):
-        frames = extract_frames(
-            path, folder, seconds=options.target_seconds, fps=FPS, progress=progress, warn=session.terminal.warn
-        )
-        return {"frames": len(frames)}
+        extracted = extract_frames(path, folder, seconds=options.target_seconds, fps=FPS, progress=progress)
+        return {"frames": len(extracted), "notes": extracted.notes}
 
     session.stage("frames", "Reading the target", {"file": key, "seconds": options.target_seconds}, ["source"], extract)
-    frames = FrameFolder(folder)
+    frames = FrameFolder.open(folder)
+    for note in frames.notes:
+        session.terminal.warn(note)
 
     def track(progress):
         result = track_clip(
-            frames, session.model, fps=float(FPS), progress=progress, warn=session.terminal.warn, name=str(path)
+            frames, session.model, fps=float(FPS), progress=progress, warn=session.terminal.warn, source=str(path)
         )
         face_track.save(result, take.path("track.npz"))
         return {"frames": len(result), "found": float((result.confidence > 0).mean())}
@@ -64,7 +64,7 @@ def load_target(session: Session) -> Target:
     tracked = face_track.load(take.path("track.npz"))
 
     def build(progress):
-        made = make_character(tracked, frames, session.model, take.folder, progress=progress)
+        made = make_character(tracked, frames, session.model, take.folder)
         return {"blink_rate_hz": float(made.blink_rate), "focal_px": float(made.focal)}
 
     session.stage(

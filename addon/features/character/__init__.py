@@ -1,0 +1,1 @@
+"""A character in the scene: add a head, load a performance onto it."""

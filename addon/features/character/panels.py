@@ -1,0 +1,23 @@
+"""The sidebar's first panel."""
+
+from __future__ import annotations
+
+import bpy
+
+from .operators import PARLEY_OT_add_head, PARLEY_OT_load_performance
+
+
+class PARLEY_PT_character(bpy.types.Panel):
+    """Character"""
+
+    bl_idname = "PARLEY_PT_character"
+    bl_label = "Character"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "Parley"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Two buttons."""
+        column = self.layout.column()
+        column.operator(PARLEY_OT_add_head.bl_idname, icon="USER")
+        column.operator(PARLEY_OT_load_performance.bl_idname, icon="ACTION")

@@ -1,0 +1,70 @@
+"""A face model as it stands in one frame: where each vertex is seen, how squarely, and in which colour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ml_backend.artefacts.face_track import FaceTrack
+from ml_backend.face_model.model import FaceModel
+from ml_backend.face_model.synthesis import deform, project, to_camera, vertex_normals
+
+
+@dataclass(frozen=True)
+class Posed:
+    """One frame with the mesh laid over it. V vertices.
+
+    Attributes
+    ----------
+    number : frame of the clip
+    image : (H, W, 3) uint8 RGB
+    camera : (V, 3) metres, camera space
+    pixel : (V, 2)
+    normals : (V, 3) unit, camera space
+    facing : (V,) cosine between the normal and the way to the camera
+    """
+
+    number: int
+    image: np.ndarray
+    camera: np.ndarray
+    pixel: np.ndarray
+    normals: np.ndarray
+    facing: np.ndarray
+
+    def colours(self, pixels: np.ndarray) -> np.ndarray:
+        """(N, 3) float32 in [0, 1] at `pixels` (N, 2), bilinear; the border's colour outside."""
+        return sample(self.image, pixels)
+
+    def inside(self, pixels: np.ndarray) -> np.ndarray:
+        """(N,) bool: the pixel lies within the picture."""
+        height, width = self.image.shape[:2]
+        return ((pixels >= 0) & (pixels <= [width - 1, height - 1])).all(1)
+
+
+def sample(image: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """(N, 3) float32 in [0, 1], bilinear, of an RGB uint8 `image` at `pixels` (N, 2) whose centres are whole numbers."""
+    rows = int(np.ceil(len(pixels) / 4096))
+    grid = np.zeros((rows * 4096, 2), np.float32)
+    grid[: len(pixels)] = pixels
+    grid = grid.reshape(rows, 4096, 2)
+    picked = cv2.remap(image, grid[..., 0], grid[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return picked.reshape(-1, image.shape[2])[: len(pixels), :3].astype(np.float32) / 255.0
+
+
+def neutral_shape(track: FaceTrack, model: FaceModel) -> np.ndarray:
+    """(V, 3) float32 metres: the person's face at zero expression."""
+    return (model.mean_shape + np.tensordot(track.identity, model.identity_basis, 1) + track.shape_offset).astype(np.float32)
+
+
+def place(track: FaceTrack, model: FaceModel, number: int, image: np.ndarray, neutral: np.ndarray,
+          triangles: np.ndarray) -> Posed:
+    """Lay the mesh with the expression and pose of frame `number` over its `image`."""
+    shape = deform(neutral, model.expression_basis, track.expression[number])
+    camera = to_camera(shape, track.pose()[number])
+    # A pixel's centre is a whole number for the sampler; landmarks count from the frame's corner.
+    pixel = project(camera, float(track.focal), np.asarray(track.size, float) / 2) - 0.5
+    normals = vertex_normals(camera, triangles)
+    facing = -(normals * camera).sum(1) / np.maximum(np.linalg.norm(camera, axis=1), 1e-9)
+    return Posed(number, image if image.ndim == 3 else np.repeat(image[..., None], 3, 2), camera, pixel, normals, facing)

@@ -1,0 +1,141 @@
+"""Character: the person of a track as a rig needs them, with the detailed albedo as a picture beside it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ml_backend.artefacts import character as character_file
+from ml_backend.artefacts.character import Character
+from ml_backend.artefacts.face_track import FaceTrack
+from ml_backend.errors import UserInputError
+from ml_backend.face_model.model import FaceModel
+from ml_backend.reconstruct import illumination, unwrap
+from ml_backend.reconstruct.posed import neutral_shape, place
+
+ALBEDO_FILE, CHARACTER_FILE = "detailed_albedo.png", "character.npz"
+TURNED = np.radians(8.0)
+SHUT = 0.7
+BLINK_ON, BLINK_OFF = 0.5, 0.3
+DEFAULT_BLINK_RATE, DEFAULT_BLINK_SECONDS = 0.28, 0.2
+"""Seventeen a minute, a fifth of a second: what people do in conversation (Bentivoglio et al. 1997 for the rate)."""
+ENOUGH_SECONDS = 8.0
+
+
+def make_character(track: FaceTrack, frames: Sequence[np.ndarray], model: FaceModel, folder: Path, *,
+                   name: str = CHARACTER_FILE) -> Character:
+    """Write `name` (the Character) and ``detailed_albedo.png`` into `folder`, each whole or not at all.
+
+    Parameters
+    ----------
+    track : the clip's track
+    frames : the clip's frames, RGB uint8, as tracked
+    model : the face model of the track
+    folder : is made when missing
+
+    Raises
+    ------
+    UserInputError
+        If the folder can't be written.
+    """
+    neutral, triangles = neutral_shape(track, model), model.triangles()
+    views = [place(track, model, number, frames[number], neutral, triangles) for number in texture_frames(track, model, frames)]
+    low = illumination.albedo(model, track.texture)
+    sheet = unwrap.detailed_albedo(views, model, low, track.light, texture_side(track))
+    _write_png(sheet, Path(folder) / ALBEDO_FILE)
+    pose = track.pose()[track.confidence > 0] if (track.confidence > 0).any() else track.pose()
+    rate, duration = blink_statistics(track)
+    made = Character(np.array(str(model.name)), neutral, track.identity.astype(np.float32), low, np.array(ALBEDO_FILE),
+                     track.light.astype(np.float32), track.size.astype(np.int32), np.array(float(track.focal)),
+                     track.crop.astype(np.float32), pose.mean(0).astype(np.float32), pose.std(0).astype(np.float32),
+                     np.array(rate, np.float32), np.array(duration, np.float32))
+    character_file.save(made, Path(folder) / name)
+    return made
+
+
+def texture_side(track: FaceTrack) -> int:
+    """Texels along the texture's side for the face's size in pixels."""
+    face = float(np.median(np.ptp(track.landmarks[..., 1], axis=1)))
+    return 512 if face < 160 else 1024 if face < 320 else 2048
+
+
+def neutral_cost(track: FaceTrack, model: FaceModel) -> np.ndarray:
+    """(T,) how far each frame is from a calm face that looks into the camera; infinite where no face was found."""
+    vertices = model.landmark_vertex
+    moved = np.tensordot(track.expression, model.expression_basis[:, vertices], 1)
+    calm = np.sqrt((moved**2).sum(-1).mean(1)) / 0.0015
+    turned = np.abs(track.rotation[:, :2]) / np.radians(8.0)
+    cost = calm + turned.sum(1)
+    return np.where(track.confidence > 0, cost, np.inf)
+
+
+def texture_frames(track: FaceTrack, model: FaceModel, frames: Sequence[np.ndarray]) -> list[int]:
+    """Frames to build the texture from: the calmest frontal one first, then turned to either side, then eyes shut."""
+    cost = neutral_cost(track, model)
+    order = np.argsort(cost, kind="stable")[: max(1, min(8, len(cost) // 10 + 1))]
+    first = int(max(order, key=lambda number: _sharpness(frames[number], track, int(number)) / (1 + cost[number])))
+    out, yaw = [first], track.rotation[:, 1]
+    for sign in (1, -1):
+        side = sign * (yaw - yaw[first])
+        usable = np.isfinite(cost) & (side > TURNED) & (side < np.radians(35))
+        if usable.any():
+            calm = cost - np.abs(track.rotation[:, 1]) / np.radians(8.0)
+            out.append(int(np.argmin(np.where(usable, calm - 0.5 * side / TURNED, np.inf))))
+    shut = _shut(track)
+    if np.isfinite(cost[shut.argmax()]) and shut.max() > SHUT:
+        near = np.where(shut > min(SHUT, shut.max() - 0.05), cost, np.inf)
+        out.append(int(near.argmin()))
+    return list(dict.fromkeys(out))
+
+
+def _shut(track: FaceTrack) -> np.ndarray:
+    names = [str(name) for name in track.expression_names]
+    lids = [k for k, name in enumerate(names) if name.startswith("eyeBlink")]
+    return track.expression[:, lids].mean(1) if lids else np.zeros(len(track))
+
+
+def _sharpness(frame: np.ndarray, track: FaceTrack, number: int) -> float:
+    """Mean strength of edges within the face, so that a frame blurred by motion is not chosen."""
+    low, high = track.landmarks[number, :, :2].min(0), track.landmarks[number, :, :2].max(0)
+    x0, y0 = np.maximum(low, 0).astype(int)
+    x1, y1 = np.ceil(high).astype(int)
+    part = frame[y0:max(y1, y0 + 2), x0:max(x1, x0 + 2)]
+    if part.size == 0:
+        return 0.0
+    grey = part.astype(np.float32).mean(-1) if part.ndim == 3 else part.astype(np.float32)
+    return float(np.abs(cv2.Laplacian(grey, cv2.CV_32F)).mean())
+
+
+def blink_statistics(track: FaceTrack) -> tuple[float, float]:
+    """Blinks per second and a blink's seconds; what is usual where the clip is too short to tell."""
+    shut, fps = _shut(track), float(track.fps)
+    starts, lengths, inside = [], [], False
+    for number, value in enumerate(shut):
+        if not inside and value > BLINK_ON:
+            inside = True
+            starts.append(number)
+        elif inside and value < BLINK_OFF:
+            inside = False
+            lengths.append(number - starts[-1])
+    real = [length / fps for length in lengths if length <= 0.6 * fps]
+    duration = float(np.median(real)) if len(real) >= 3 else DEFAULT_BLINK_SECONDS
+    seconds = len(track) / fps
+    # A prior worth eight seconds of the usual rate keeps short clips from saying "never".
+    rate = (len(real) + DEFAULT_BLINK_RATE * ENOUGH_SECONDS) / (seconds + ENOUGH_SECONDS)
+    return float(rate), float(np.clip(duration, 0.08, 0.5))
+
+
+def _write_png(picture: np.ndarray, path: Path) -> None:
+    part = path.with_name(f"{path.stem}.part.png")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        coded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
+        part.write_bytes(coded.tobytes())
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise UserInputError(f"Can't write {path}: {error.strerror}. Free some space or choose another folder.") from error

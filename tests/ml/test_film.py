@@ -1,0 +1,216 @@
+"""Pasting back, writing films that stay in sync, their label and their contact sheet."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from ml_backend.background.warp import crop_resize
+from ml_backend.data.frames import read_png
+from ml_backend.errors import Cancelled, StageError, UserInputError
+from ml_backend.film.mux import write_film
+from ml_backend.film.paste_back import paste_back
+from ml_backend.film.provenance import comment, provenance
+from ml_backend.film.sheet import write_sheet
+from tests.ml.clips import grey, write_clip, write_sound
+
+RATE = 16000
+
+
+def flashes(seconds: float, at: float, width: int = 64, height: int = 48) -> Iterator[np.ndarray]:
+    """Black frames, the one at time `at` white."""
+    for k in range(round(seconds * 25)):
+        yield grey(255 if k == round(at * 25) else 0, width, height)
+
+
+def decoded(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Frame times, frames (T, H, W, 3), samples (N,) from time 0, sample rate."""
+    with av.open(str(path)) as film:
+        pairs = [(f.time, f.to_ndarray(format="rgb24", src_colorspace=1, dst_colorspace=1)) for f in film.decode(video=0)]
+    with av.open(str(path)) as film:
+        rate = film.streams.audio[0].rate
+        blocks = [(f.time, f.to_ndarray()[0]) for f in film.decode(audio=0)]
+    start = round(blocks[0][0] * rate)
+    samples = np.concatenate([block for _, block in blocks])
+    samples = samples[-start:] if start < 0 else np.pad(samples, (start, 0))
+    return np.array([time for time, _ in pairs]), np.stack([image for _, image in pairs]), samples, rate
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(16000, 1), (44100, 2), (48000, 1), (22050, 2)])
+def test_click_and_flash_meet(rate: int, channels: int, tmp_path: Path) -> None:
+    samples = np.zeros((round(3.02 * rate), channels), np.float32)
+    samples[2 * rate : 2 * rate + rate // 200] = 0.9
+    speech = write_sound(tmp_path / "Sprache ü.wav", samples, rate)
+    out = tmp_path / "neuer Ordner" / "film.mp4"
+    count = write_film(flashes(3.02, 2.0), speech, out, size=(64, 48), seconds=3.02)
+    times, images, sound, film_rate = decoded(out)
+    assert len(times) == count == round(3.02 * 25)
+    assert np.allclose(np.diff(times), 0.04, atol=1e-4) and times[0] == 0
+    flash = times[images.mean((1, 2, 3)).argmax()]
+    click = np.argmax(np.abs(sound) > 0.3) / film_rate
+    assert abs(flash - 2.0) < 1e-3
+    assert abs(click - 2.0) < 0.005
+    assert abs(len(sound) / film_rate - 3.02) < 0.03
+    assert film_rate == (rate if rate in (44100, 48000) else 48000)
+    assert os.listdir(out.parent) == ["film.mp4"]
+
+
+def test_streams_are_what_players_want_and_colours_stay(tmp_path: Path) -> None:
+    image = np.zeros((51, 67, 3), np.uint8)
+    image[:, :33], image[:, 33:] = (210, 60, 40), (40, 90, 200)
+    out = tmp_path / "film.mp4"
+    write_film([image] * 10, None, out, size=(67, 51), seconds=0.4, comment="Synthetic: über")
+    with av.open(str(out)) as film:
+        stream, context = film.streams.video[0], film.streams.video[0].codec_context
+        assert (context.name, context.pix_fmt, stream.width, stream.height) == ("h264", "yuv420p", 68, 52)
+        assert (context.colorspace, context.color_primaries, context.color_trc, context.color_range) == (1, 1, 1, 1)
+        assert stream.average_rate == 25 and film.metadata["comment"] == "Synthetic: über"
+        frame = next(film.decode(video=0)).to_ndarray(format="rgb24", src_colorspace=1, dst_colorspace=1,
+                                                      src_color_range=1, dst_color_range=2)
+    assert np.abs(frame[:51, 4:28].astype(int) - image[:, 4:28]).max() <= 4
+    assert np.abs(frame[:51, 40:64].astype(int) - image[:, 40:64]).max() <= 4
+    data = out.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")  # starts before it is loaded
+
+
+def test_speech_from_a_video_keeps_its_delay(tmp_path: Path) -> None:
+    video, film = tmp_path / "v.mp4", tmp_path / "film.mp4"
+    with av.open(str(video), "w") as out:
+        picture = out.add_stream("libx264", rate=25, width=32, height=24, pix_fmt="yuv420p")
+        sound = out.add_stream("aac", rate=48000, layout="mono")
+        for k in range(25):
+            out.mux(picture.encode(av.VideoFrame.from_ndarray(grey(0), format="rgb24")))
+        out.mux(picture.encode(None))
+        samples = np.zeros((1, 24000), np.float32)
+        samples[0, 4800:5040] = 0.9
+        block = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+        block.sample_rate, block.pts = 48000, 24000  # sound begins at half a second
+        out.mux(sound.encode(block))
+        out.mux(sound.encode(None))
+    write_film(flashes(1.0, 0.6), video, film, size=(64, 48), seconds=1.0)
+    _, _, heard, rate = decoded(film)
+    assert abs(np.argmax(np.abs(heard) > 0.3) / rate - 0.6) < 0.02
+
+
+def test_cancelled_or_failed_leaves_what_was_there(tmp_path: Path) -> None:
+    out = tmp_path / "film.mp4"
+    out.write_bytes(b"the film of yesterday")
+
+    def stop(done: int, total: int) -> None:
+        if done == 5:
+            raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        write_film(flashes(1, 0), None, out, size=(64, 48), seconds=1, progress=stop)
+    with pytest.raises(StageError, match="no frame"):
+        write_film([], None, out, size=(64, 48), seconds=1)
+    with pytest.raises(StageError, match="expected"):
+        write_film([grey(0)], None, out, size=(64, 48), seconds=1)
+    with pytest.raises(UserInputError, match="no speech file"):
+        write_film(flashes(1, 0), tmp_path / "none.wav", out, size=(64, 48), seconds=1)
+    silent = write_clip(tmp_path / "silent.mp4", [grey(0)], [0.0])
+    with pytest.raises(UserInputError, match="has no sound"):
+        write_film(flashes(1, 0), silent, out, size=(64, 48), seconds=1)
+    assert out.read_bytes() == b"the film of yesterday"
+    assert sorted(os.listdir(tmp_path)) == ["film.mp4", "silent.mp4"]
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserInputError, match="can't be written"):
+        write_film(flashes(1, 0), None, tmp_path / "file" / "film.mp4", size=(64, 48), seconds=1)
+    with pytest.raises(UserInputError, match="is a folder"):
+        write_film(flashes(1, 0), None, tmp_path, size=(64, 48), seconds=1)
+
+
+FULL_DISK = """
+import sys, numpy as np
+from pathlib import Path
+from ml_backend.errors import UserInputError
+from ml_backend.film.mux import write_film
+rng = np.random.default_rng(0)
+frames = (rng.integers(0, 255, (128, 128, 3), dtype=np.uint8) for _ in range(60))
+try:
+    write_film(frames, None, Path(sys.argv[1]), size=(128, 128), seconds=2.4)
+except UserInputError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_is_one_sentence_and_no_film(tmp_path: Path) -> None:
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    out = tmp_path / "film.mp4"
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(out)], preexec_fn=limit, capture_output=True, text=True,
+                          cwd=Path(__file__).parents[2], check=False)
+    assert "free some space" in done.stdout and str(out) in done.stdout, done.stderr
+    assert not os.listdir(tmp_path)
+
+
+def test_provenance_names_its_sources(tmp_path: Path) -> None:
+    speech = tmp_path / "s.wav"
+    speech.write_bytes(b"abc")
+    facts = provenance(speech=speech, weights={"motion": "m1"}, seed=7)
+    assert facts["speech"] == {"name": "s.wav", "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}
+    line = comment(facts)
+    assert line.startswith("Synthetic speech animation made with Parley {")
+    assert json.loads(line[line.index("{") :])["seed"] == 7
+    assert str(tmp_path) not in line
+    with pytest.raises(UserInputError, match="can't be read"):
+        provenance(target=tmp_path / "gone.mp4")
+
+
+def test_contact_sheet_shows_the_frames_in_order(tmp_path: Path) -> None:
+    film = write_clip(tmp_path / "f.mp4", [grey(20 + 20 * k, 64, 48) for k in range(11)], [k / 25 for k in range(11)])
+    times = write_sheet(film, tmp_path / "sheet.png", frames=6, columns=3)
+    assert np.allclose(times, np.arange(6) * 0.08, atol=1e-3)
+    sheet = read_png(tmp_path / "sheet.png")
+    assert sheet.shape == (2 * 244 + 4, 3 * 324 + 4, 3)
+    assert [round(float(sheet[14 + 244 * (k // 3), 20 + 324 * (k % 3), 0])) for k in range(6)] == [
+        pytest.approx(20 + 40 * k, abs=3) for k in range(6)]
+
+
+@pytest.mark.parametrize("crop", [(10.0, 8.0, 32.0), (12.3, 4.7, 50.0), (-10.0, 30.0, 60.0), (70.0, 50.0, 40.0), (20.2, 9.1, 17.0)])
+def test_paste_back_is_the_inverse_of_the_crop(crop: tuple[float, float, float]) -> None:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:80, :100]
+    frame = np.dstack([x * 2, y * 3, 120 + 60 * np.sin(x / 9) * np.cos(y / 7)]).astype(np.uint8)
+    patch = crop_resize(frame, crop, 32)
+    back = paste_back(frame, patch, crop, np.ones((32, 32)))
+    assert np.abs(back.astype(int) - frame).mean() < 1.0
+    if crop[2] == 32:
+        assert np.array_equal(back, frame)
+    mask = np.zeros((32, 32), np.float32)
+    mask[8:24, 8:24] = 1
+    noise = rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+    pasted = paste_back(frame, noise, crop, mask)
+    left, top, side = crop
+    margin = 9 * side / 32 - 2 * side / 32
+    inside = (x + 0.5 > left + margin) & (x + 0.5 < left + side - margin) & (y + 0.5 > top + margin) & (y + 0.5 < top + side - margin)
+    assert np.array_equal(pasted[~inside], frame[~inside])
+    if inside.any():
+        assert (pasted != frame)[inside].mean() > 0.3
+    assert paste_back(frame, noise, (500, 500, 20), mask).tobytes() == frame.tobytes()
+
+
+def test_a_white_square_lands_where_it_was_seen() -> None:
+    frame = np.zeros((90, 90, 3), np.uint8)
+    crop = (10.5, 20.25, 45.0)
+    patch = np.zeros((96, 96, 3), np.uint8)
+    patch[32:64, 32:64] = 255
+    result = paste_back(frame, patch, crop, np.ones((96, 96)))[..., 0].astype(float)
+    y, x = np.mgrid[:90, :90] + 0.5
+    assert abs((result * x).sum() / result.sum() - (10.5 + 22.5)) < 0.05
+    assert abs((result * y).sum() / result.sum() - (20.25 + 22.5)) < 0.05

@@ -1,0 +1,188 @@
+"""Prediction: silence is still, seeds repeat, blinks and head keep the person's statistics, files are valid."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ml_backend.artefacts.performance import load, save
+from ml_backend.errors import UserInputError
+from ml_backend.motion import postprocess
+from ml_backend.motion.blink import blink_frames, blinks
+from ml_backend.motion.checkpoint import MotionWeights
+from ml_backend.motion.head_pose import POSE_SOURCES, head_pose
+from ml_backend.motion.predict import PredictOptions, predict, run_in_parts
+from ml_backend.motion.statistics import blink_statistics
+from ml_backend.motion.style import default_style, longest_steady, style_from_track
+from tests.ml.motion_toys import NAMES, babble, face, shard, speech, statistics, tiny
+from tests.ml.test_motion_train import track_of
+
+
+@pytest.fixture(scope="module")
+def weights():
+    network = tiny(3).eval()
+    for parameter in network.members[0].head.parameters():
+        parameter.data *= 20
+    return MotionWeights(network, statistics(), np.ones(len(NAMES), np.float32), {}, "0123")
+
+
+def pausing(seconds: float = 6.0) -> np.ndarray:
+    samples, _ = babble(seconds, 5)
+    samples[2 * 16000:4 * 16000] = 0
+    return samples
+
+
+def test_one_valid_sample_per_frame_of_film(weights, tmp_path):
+    samples = pausing()
+    performance = predict(speech(samples), weights, face())
+    assert len(performance) == 150
+    np.testing.assert_allclose(performance.times, np.arange(150) / 25)
+    assert performance.names == NAMES
+    assert performance.provenance["weights"] == "0123"
+    save(performance, tmp_path / "p.npz")
+    np.testing.assert_array_equal(load(tmp_path / "p.npz").expression, performance.expression)
+
+
+def test_silence_closes_and_stills_the_lips(weights):
+    performance = predict(speech(pausing()), weights, face())
+    mouth = performance.expression[:, :3]
+    silent, spoken = mouth[60:90], mouth[5:45]
+    np.testing.assert_allclose(silent, np.broadcast_to(statistics().rest[:3], silent.shape), atol=1e-6)
+    assert spoken.std(0).max() > 0.02
+
+
+def test_the_mouth_factor_scales_the_mouth(weights):
+    style = default_style(statistics())
+    samples = pausing()
+    small = predict(speech(samples), weights, face(), style=replace(style, amplitude=0.3)).expression[:45, 0].std()
+    large = predict(speech(samples), weights, face(), style=replace(style, amplitude=0.6)).expression[:45, 0].std()
+    assert large == pytest.approx(2 * small, rel=0.25)
+
+
+def test_seeds_repeat_and_differ(weights):
+    one, two, other = (predict(speech(pausing()), weights, face(), seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one.expression, two.expression)
+    np.testing.assert_array_equal(one.pose, two.pose)
+    assert np.abs(one.pose - other.pose).max() > 1e-3
+
+
+def test_a_model_with_other_expressions_is_refused(weights):
+    other = replace(face(), expression_names=np.array([f"shape{i}" for i in range(len(NAMES))]))
+    with pytest.raises(UserInputError, match="don't know the expressions"):
+        predict(speech(pausing()), weights, other)
+
+
+def test_long_speech_in_parts_is_the_same_as_in_one_piece():
+    network = tiny(1).eval()
+    steps = np.random.default_rng(0).standard_normal((4 * 3500 + 24, 26)).astype(np.float32)
+    from ml_backend.motion.score import run
+    assert np.abs(run_in_parts(network, steps) - run(network, steps)).max() < 1e-3
+
+
+@pytest.mark.parametrize("source", ["predicted", "clip"])
+@pytest.mark.parametrize("seconds", [20, 120])
+def test_head_motion_has_the_persons_spread_and_speed(source, seconds):
+    style = style_from_track(track_of(shard(30, 4, "train")), statistics())
+    real_speed = np.abs(np.diff(style.pose_track[:, :3], axis=0)).mean()
+    for seed in range(3):
+        pose = head_pose(style, seconds * 25, seed=seed, loudness=np.random.default_rng(seed).random(seconds * 25),
+                         source=source)
+        assert pose.shape == (seconds * 25, 6)
+        ratio = pose.std(0) / style.pose_std
+        assert ratio.min() > 0.6
+        assert ratio.max() < 1.4
+        assert 0.7 < np.abs(np.diff(pose[:, :3], axis=0)).mean() / real_speed < 1.4
+        assert (np.abs(pose.mean(0) - style.pose_mean) < style.pose_std).all()
+        # No drift: the last fifth stays where the whole is.
+        assert (np.abs(pose[-len(pose) // 5:].mean(0) - style.pose_mean) < 2 * style.pose_std).all()
+
+
+def test_head_motion_goes_where_the_speech_is_lively():
+    generator = np.random.default_rng(0)
+    lively = (np.arange(1500) // 125) % 2
+    shaking = np.cumsum(generator.standard_normal((1500, 6)), 0) * 0.002
+    pose = np.where((((np.arange(1500) // 100) % 2) == 1)[:, None], shaking - shaking.mean(0), 0).astype(np.float32)
+    style = replace(default_style(statistics()), pose_track=pose, pose_mean=pose.mean(0), pose_std=pose.std(0))
+    gains = []
+    for seed in range(6):
+        speed = np.abs(np.diff(head_pose(style, 1500, seed=seed, loudness=lively.astype(np.float32))[:, :3], axis=0)).sum(1)
+        gains.append(speed[lively[1:] == 1].mean() / speed[lively[1:] == 0].mean())
+    assert np.mean(gains) > 1.1
+
+
+def test_still_and_frontal_heads():
+    style = style_from_track(track_of(shard(10, 4, "train")), statistics())
+    assert np.ptp(head_pose(style, 50, seed=0, source="still"), axis=0).max() == 0
+    frontal = head_pose(style, 50, seed=0, source="frontal")
+    assert not frontal[:, :3].any()
+    np.testing.assert_allclose(frontal[0, 3:], style.pose_mean[3:])
+    with pytest.raises(UserInputError, match="predicted, clip, still, frontal"):
+        head_pose(style, 50, seed=0, source="dancing")  # type: ignore[arg-type]
+    assert set(POSE_SOURCES) == {"predicted", "clip", "still", "frontal"}
+
+
+def test_a_photo_gets_general_motion_about_its_own_pose():
+    one = shard(1, 4, "train")
+    track = track_of(one)
+    photo = replace(track, landmarks=track.landmarks[:1], confidence=track.confidence[:1], expression=track.expression[:1],
+                    rotation=np.full((1, 3), 0.2, np.float32), translation=np.full((1, 3), 0.5, np.float32))
+    style = style_from_track(photo, statistics())
+    np.testing.assert_allclose(style.pose_mean, [0.2] * 3 + [0.5] * 3, atol=1e-4)
+    assert (style.pose_std > 0.5 * statistics().pose_std).all()
+
+
+def test_a_cut_does_not_become_head_motion():
+    pose = np.zeros((100, 6), np.float32)
+    pose[70:, 1] = 0.6
+    assert len(longest_steady(pose)) == 70
+
+
+def test_blinks_keep_rate_and_seed_and_prefer_pauses():
+    active = (np.arange(25 * 600) // 50) % 2 == 0
+    counts = [blink_frames(active, 0.3, seed) for seed in range(8)]
+    assert np.mean([len(frames) for frames in counts]) / 600 == pytest.approx(0.3, rel=0.12)
+    in_pause = np.mean([np.mean(~active[frames]) for frames in counts])
+    assert in_pause > 0.55
+    assert blink_frames(active, 0.3, 1) == blink_frames(active, 0.3, 1)
+    assert min(np.diff(counts[0])) >= 12
+    assert blink_frames(active, 0.0, 1) == []
+
+
+def test_blinks_shut_both_eyes_fully_and_can_be_measured_back():
+    active = np.ones(25 * 120, bool)
+    closure = blinks(active, 0.25, 0.24, seed=2)
+    assert closure.max() == 1
+    assert closure.min() == 0
+    style = default_style(statistics())
+    expression = postprocess.set_blinks(np.zeros((len(active), len(NAMES)), np.float32), closure, style)
+    np.testing.assert_array_equal(expression[:, 3], expression[:, 4])
+    rate, duration = blink_statistics(expression, NAMES)
+    assert rate == pytest.approx(len(blink_frames(active, 0.25, 2)) / 120, rel=0.05)
+    assert duration == pytest.approx(0.24, abs=0.08)
+
+
+def test_eyes_turn_against_the_head():
+    style = default_style(statistics())
+    rotation = np.repeat(style.pose_mean[None, :3], 40, 0)
+    rotation[:, 1] += 0.2
+    expression = postprocess.set_gaze(np.zeros((40, len(NAMES)), np.float32), rotation, style)
+    assert expression[20, NAMES.index("eyeLookOutLeft")] > 0.2
+    assert expression[20, NAMES.index("eyeLookInLeft")] == 0
+
+
+def test_crossed_lips_and_weights_beyond_their_range_are_cut():
+    expression = postprocess.bounded(np.array([[0.2, 1.4, 0.7, -1, 0, 0, 0]], np.float32), NAMES)
+    np.testing.assert_allclose(expression, [[0.2, 1, 0.2, 0, 0, 0, 0]])
+
+
+def test_the_mouth_is_busy_a_little_before_and_after_the_voice():
+    active = np.zeros(60, bool)
+    active[20:40] = True
+    share = postprocess.speaking(active)
+    assert share[20:40].min() > 0.85
+    assert 0.05 < share[16] < 1
+    assert 0.05 < share[44] < 1
+    assert not share[:12].any()
+    assert not share[48:].any()

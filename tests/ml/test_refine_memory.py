@@ -1,0 +1,227 @@
+"""Refiner: memory rules, identity and spatial features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ml_backend.errors import DependencyError, StageError, UserInputError
+from ml_backend.refine.config import RefinerConfig
+from ml_backend.refine.identity import (
+    ARCFACE_POINTS,
+    ARCFACE_ROOT,
+    EmbeddedTrunk,
+    align_face,
+    find_arcface,
+    five_points,
+    identity_encoder,
+    similarity,
+    spatial_trunk,
+)
+from ml_backend.refine.memory import Memory, anchors, interpolate_anchors
+from ml_backend.refine.resnet import ResNet18, load_resnet18
+from ml_backend.refine.weights import memory_state, restore_memory
+
+CONFIG = RefinerConfig(memory_slots=4, memory_top_k=3, identity_threshold=0.9)
+
+
+def unit(*numbers: int) -> torch.Tensor:
+    """Rows that are unit vectors along the axes `numbers`."""
+    return torch.eye(512)[list(numbers)]
+
+
+def test_empty_memory_is_never_read() -> None:
+    memory = Memory(CONFIG)
+    assert float(memory.triplet_loss(unit(0), unit(1))) == 0
+    with pytest.raises(StageError, match="no entries"):
+        memory.read(unit(0))
+
+
+def test_same_identity_moves_its_key() -> None:
+    memory = Memory(CONFIG)
+    memory.write(unit(0), unit(10))
+    near = torch.nn.functional.normalize(unit(0) + 0.5 * unit(1), dim=1)
+    memory.write(near, unit(10))
+    assert int(memory.filled) == 1
+    torch.testing.assert_close(memory.keys[0], torch.nn.functional.normalize(unit(0)[0] + near[0], dim=0))
+    torch.testing.assert_close(memory.values[0], unit(10)[0])
+    assert float(memory.ages[0]) == 1
+
+
+def test_other_identity_takes_a_new_slot_then_the_oldest() -> None:
+    memory = Memory(CONFIG)
+    for person in range(4):
+        memory.write(unit(person), unit(10 + person))
+    assert int(memory.filled) == 4
+    assert memory.ages.tolist() == [4, 3, 2, 1]
+    memory.ages[2] = 50
+    memory.write(unit(7), unit(20), torch.Generator().manual_seed(0))
+    assert int(memory.filled) == 4
+    torch.testing.assert_close(memory.keys[2], unit(7)[0])
+    torch.testing.assert_close(memory.read(unit(7)), unit(20))
+    assert memory.ages.tolist() == [5, 4, 1, 2]
+
+
+def test_read_nearest_and_mean_of_several() -> None:
+    memory = Memory(CONFIG)
+    memory.write(unit(0, 1), unit(10, 11))
+    torch.testing.assert_close(memory.read(unit(1)), unit(11))
+    between = torch.nn.functional.normalize(unit(0) + unit(1), dim=1)
+    mixed = memory.read(between, top_k=2)
+    torch.testing.assert_close(mixed, torch.nn.functional.normalize(unit(10) + unit(11), dim=1))
+
+
+def test_triplet_loss_values() -> None:
+    memory = Memory(CONFIG)
+    memory.write(unit(0, 1), unit(10, 11))
+    query = torch.nn.functional.normalize(unit(0) * 0.6 + unit(1) * 0.8, dim=1)
+    assert float(memory.triplet_loss(query, unit(10))) == pytest.approx(0.8 - 0.6 + 0.3, abs=1e-5)
+    assert float(memory.triplet_loss(query, unit(11))) == pytest.approx(0.6 - 0.8 + 0.3, abs=1e-5)
+    assert float(memory.triplet_loss(query, unit(99))) == 0
+
+
+def test_triplet_steps_pull_the_query_over() -> None:
+    memory = Memory(CONFIG)
+    memory.write(unit(0, 1), unit(10, 11))
+    spatial = unit(0) * 0.6 + unit(1) * 0.8
+    optimiser = torch.optim.Adam(memory.query_layer.parameters(), 1e-2)
+    for _ in range(20):
+        optimiser.zero_grad()
+        memory.triplet_loss(memory.query(spatial), unit(10)).backward()
+        optimiser.step()
+    torch.testing.assert_close(memory.read(memory.query(spatial)), unit(10))
+
+
+def test_memory_state_round_trip() -> None:
+    memory, other = Memory(CONFIG), Memory(CONFIG)
+    memory.write(unit(0, 1), unit(10, 11))
+    state = memory_state(memory)
+    assert len(state["keys"]) == 2
+    restore_memory(other, state)
+    for name, tensor in memory.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], tensor)
+
+
+def test_anchors_and_interpolation() -> None:
+    assert anchors(60).tolist() == [0, 25, 50, 59]
+    assert anchors(1).tolist() == [0]
+    smooth = interpolate_anchors(unit(0, 1), np.array([0, 10]), 11)
+    assert smooth.shape == (11, 512)
+    torch.testing.assert_close(smooth[[0, 10]], unit(0, 1))
+    torch.testing.assert_close(smooth[5], torch.nn.functional.normalize(unit(0) + unit(1), dim=1)[0])
+    steps = (smooth[1:] - smooth[:-1]).norm(dim=1)
+    assert float(steps.max()) < 0.25
+    assert interpolate_anchors(unit(3), np.array([0]), 1).shape == (1, 512)
+
+
+def test_embedded_features_tell_pictures_apart() -> None:
+    encoder = identity_encoder("embedded")
+    random = np.random.default_rng(1)
+    person = [cv2.GaussianBlur(random.integers(0, 255, (64, 64, 3), np.uint8), (0, 0), 6) for _ in range(2)]
+    noisy = np.clip(person[0] + random.normal(0, 3, (64, 64, 3)), 0, 255).astype(np.uint8)
+    a, b, c = encoder.encode([person[0], noisy, person[1]], None)
+    assert np.linalg.norm(a) == pytest.approx(1, abs=1e-5)
+    assert a @ b > 0.97 > a @ c + 0.05
+    first, second = EmbeddedTrunk(), EmbeddedTrunk()
+    torch.testing.assert_close(first.project, second.project, rtol=0, atol=0)
+
+
+def test_similarity_recovers_turn_scale_and_shift() -> None:
+    turn = 1.7 * np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
+    target = ARCFACE_POINTS @ turn.T + [5, -2]
+    np.testing.assert_allclose(similarity(ARCFACE_POINTS, target), np.column_stack([turn, [5, -2]]), atol=1e-4)
+
+
+def mesh_at(points: np.ndarray) -> np.ndarray:
+    """MediaPipe points whose eyes, nose and mouth corners are `points` (5, 2)."""
+    mesh = np.zeros((478, 2), np.float32)
+    for index, point in (((33, 133), 0), ((362, 263), 1), ((1,), 2), ((61,), 3), ((291,), 4)):
+        mesh[list(index)] = points[point]
+    return mesh
+
+
+def test_alignment_puts_the_points_where_arcface_wants_them() -> None:
+    picture = np.zeros((300, 300, 3), np.uint8)
+    points = ARCFACE_POINTS * 1.5 + [60, 40]
+    cv2.circle(picture, tuple(int(v) for v in np.round(points[2])), 5, (255, 0, 0), -1)
+    mesh = mesh_at(points)
+    np.testing.assert_allclose(five_points(mesh), points, atol=1e-4)
+    face = align_face(picture, mesh)
+    rows, columns = np.nonzero(face[..., 0] > 128)
+    np.testing.assert_allclose([columns.mean(), rows.mean()], ARCFACE_POINTS[2], atol=0.7)
+    assert face[..., 1:].max() == 0
+
+
+def write_onnx(path: Path, side: int = 112) -> None:
+    """An ONNX network with ArcFace's signature: mean per channel, spread over 512 outputs by a fixed matrix."""
+    onnx = pytest.importorskip("onnx")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    matrix = np.random.default_rng(0).standard_normal((3, 512)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("GlobalAveragePool", ["input"], ["mean"]),
+            helper.make_node("Flatten", ["mean"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "matrix"], ["output"]),
+        ],
+        "arcface",
+        [helper.make_tensor_value_info("input", kind, ["n", 3, side, side])],
+        [helper.make_tensor_value_info("output", kind, ["n", 512])],
+        [onnx.numpy_helper.from_array(matrix, "matrix")],
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, str(path))
+
+
+def test_arcface_from_a_pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime")
+    write_onnx(tmp_path / "models" / "pack" / "det.onnx", side=640)
+    write_onnx(tmp_path / "models" / "pack" / "w600k_test.onnx")
+    monkeypatch.setenv(ARCFACE_ROOT, str(tmp_path))
+    assert find_arcface(tmp_path).name == "w600k_test.onnx"
+    encoder = identity_encoder("auto")
+    assert encoder.name == "arcface-w600k_test"
+    frames = [np.full((200, 200, 3), colour, np.uint8) for colour in ((255, 0, 0), (0, 0, 255), (9, 9, 9))]
+    meshes = np.stack([mesh_at(ARCFACE_POINTS + 40)] * 2 + [np.full((478, 2), np.nan, np.float32)])
+    features = encoder.encode(frames, meshes)
+    matrix = np.random.default_rng(0).standard_normal((3, 512))
+    red = np.array([1, -1, -1]) @ matrix
+    np.testing.assert_allclose(features[0], red / np.linalg.norm(red), atol=1e-4)
+    mean = features[:2].mean(0)
+    np.testing.assert_allclose(features[2], mean / np.linalg.norm(mean), atol=1e-5)
+    with pytest.raises(UserInputError, match="landmarks"):
+        encoder.encode(frames, None)
+
+
+def test_arcface_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(ARCFACE_ROOT, raising=False)
+    with pytest.raises(DependencyError, match=ARCFACE_ROOT):
+        identity_encoder("arcface")
+    assert identity_encoder("auto").name.startswith("embedded")
+    with pytest.raises(UserInputError, match="no ArcFace network"):
+        find_arcface(tmp_path)
+
+
+def test_resnet18_reads_torchvision_names(tmp_path: Path) -> None:
+    model = ResNet18()
+    state = model.state_dict()
+    assert {"conv1.weight", "bn1.running_mean", "layer2.0.downsample.1.bias", "layer4.1.conv2.weight"} <= set(state)
+    assert sum(p.numel() for p in model.parameters()) == 11_176_512
+    save_file(
+        {**state, "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}, tmp_path / "net.safetensors"
+    )
+    name, trunk = spatial_trunk(tmp_path / "net.safetensors")
+    picture = torch.rand(1, 3, 64, 64)
+    assert name == "resnet18"
+    torch.testing.assert_close(trunk(picture), model.eval()(picture))
+    state.pop("layer3.0.conv1.weight")
+    save_file(state, tmp_path / "part.safetensors")
+    with pytest.raises(UserInputError, match=r"layer3\.0\.conv1\.weight"):
+        load_resnet18(tmp_path / "part.safetensors")
+    with pytest.raises(UserInputError, match="can't be read"):
+        load_resnet18(tmp_path / "absent.safetensors")
