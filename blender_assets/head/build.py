@@ -17,10 +17,19 @@ from ml_backend.face_model.model import FaceModel, save
 
 HERE = Path(__file__).parent
 # Charts of the parts in the unit square: lower left corner and size.
-CHARTS = {"skin": (0.0, 0.25, 0.75), "eye_left": (0.76, 0.76, 0.23), "eye_right": (0.76, 0.52, 0.23),
-          "mouth_bag": (0.76, 0.28, 0.23), "teeth_upper": (0.01, 0.01, 0.23), "teeth_lower": (0.26, 0.01, 0.23),
-          "tongue": (0.51, 0.01, 0.23), "ear_left": (0.76, 0.02, 0.11), "ear_right": (0.88, 0.02, 0.11),
-          "lids_left": (0.76, 0.15, 0.11), "lids_right": (0.88, 0.15, 0.11)}
+CHARTS = {
+    "skin": (0.0, 0.25, 0.75),
+    "eye_left": (0.76, 0.76, 0.23),
+    "eye_right": (0.76, 0.52, 0.23),
+    "mouth_bag": (0.76, 0.28, 0.23),
+    "teeth_upper": (0.01, 0.01, 0.23),
+    "teeth_lower": (0.26, 0.01, 0.23),
+    "tongue": (0.51, 0.01, 0.23),
+    "ear_left": (0.76, 0.02, 0.11),
+    "ear_right": (0.88, 0.02, 0.11),
+    "lids_left": (0.76, 0.15, 0.11),
+    "lids_right": (0.88, 0.15, 0.11),
+}
 
 
 def place(part: Part) -> np.ndarray:
@@ -36,11 +45,19 @@ def assemble(statistics: dict[str, np.ndarray], colours: dict[str, np.ndarray]) 
     on = fields.canvas(head, mirror)
     starts = np.cumsum([0, *(len(part.vertices) for part in head.parts)])
     number = {part.name: index for index, part in enumerate(head.parts)}
-    faces = np.concatenate([np.where(part.faces < 0, -1, part.faces + start)
-                            for part, start in zip(head.parts, starts, strict=False)]).astype(np.int32)
+    faces = np.concatenate(
+        [
+            np.where(part.faces < 0, -1, part.faces + start)
+            for part, start in zip(head.parts, starts, strict=False)
+        ]
+    ).astype(np.int32)
     materials = np.concatenate([part.materials for part in head.parts])
     names = list(dict.fromkeys(materials.tolist()))
-    iris = [starts[number[f"eye_{side}"]] + vertex for side in ("right", "left") for vertex in eyes.iris_vertices()]
+    iris = [
+        starts[number[f"eye_{side}"]] + vertex
+        for side in ("right", "left")
+        for vertex in eyes.iris_vertices()
+    ]
     region_names, regions = surface.regions(on)
     texture_mean, texture_basis = surface.texture(on, colours)
     joints = np.stack([geometry.HEAD_PIVOT, geometry.JAW_AXIS, head.eye_left, head.eye_right])
@@ -48,16 +65,24 @@ def assemble(statistics: dict[str, np.ndarray], colours: dict[str, np.ndarray]) 
         name=np.array("parley"),
         mean_shape=np.concatenate([part.vertices for part in head.parts]).astype(np.float32),
         identity_basis=identity.build(on, statistics).astype(np.float32),
-        expression_basis=expressions.build(on).astype(np.float32), expression_names=np.array(ARKIT_52),
-        texture_mean=texture_mean.astype(np.float32), texture_basis=texture_basis.astype(np.float32),
-        faces=faces, uv=np.concatenate([place(part) for part in head.parts]).astype(np.float32), face_uvs=faces.copy(),
-        face_material=np.array([names.index(name) for name in materials], np.int32), material_names=np.array(names),
+        expression_basis=expressions.build(on).astype(np.float32),
+        expression_names=np.array(ARKIT_52),
+        texture_mean=texture_mean.astype(np.float32),
+        texture_basis=texture_basis.astype(np.float32),
+        faces=faces,
+        uv=np.concatenate([place(part) for part in head.parts]).astype(np.float32),
+        face_uvs=faces.copy(),
+        face_material=np.array([names.index(name) for name in materials], np.int32),
+        material_names=np.array(names),
         landmark_index=np.arange(lm.COUNT, dtype=np.int32),
         landmark_vertex=np.concatenate([np.arange(lm.FACE_COUNT), iris]).astype(np.int32),
-        region_names=np.array(region_names), regions=regions.astype(np.float32),
+        region_names=np.array(region_names),
+        regions=regions.astype(np.float32),
         part_names=np.array([part.name for part in head.parts]),
         vertex_part=np.repeat(np.arange(len(head.parts)), np.diff(starts)).astype(np.int32),
-        joint_names=np.array(["head", "jaw", "eye_left", "eye_right"]), joints=joints.astype(np.float32))
+        joint_names=np.array(["head", "jaw", "eye_left", "eye_right"]),
+        joints=joints.astype(np.float32),
+    )
 
 
 def main() -> None:
@@ -67,8 +92,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "parley_head.npz")
     parser.add_argument("--texture", type=Path, default=HERE / "texture.npz")
     options = parser.parse_args()
-    save(assemble(load_npz(options.statistics, SCHEMA, VERSION),
-                  load_npz(options.texture, learn_texture.SCHEMA, learn_texture.VERSION)), options.out)
+    save(
+        assemble(
+            load_npz(options.statistics, SCHEMA, VERSION),
+            load_npz(options.texture, learn_texture.SCHEMA, learn_texture.VERSION),
+        ),
+        options.out,
+    )
 
 
 if __name__ == "__main__":

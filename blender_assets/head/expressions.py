@@ -11,18 +11,88 @@ from blender_assets.head.fields import JAW_SLIDE, JAW_TURN, Canvas, jaw_turn, li
 from blender_assets.head.muscles import ONE_SIDED, SYMMETRIC
 from blender_assets.head.part import smoothstep
 
-LOOK = {"In": np.radians((0, 30.0)), "Out": np.radians((0, -30.0)), "Up": np.radians((-25.0, 0)), "Down": np.radians((28.0, 0))}
+LOOK = {
+    "In": np.radians((0, 30.0)),
+    "Out": np.radians((0, -30.0)),
+    "Up": np.radians((-25.0, 0)),
+    "Down": np.radians((28.0, 0)),
+}
 LOOK_LIDS = {"In": (0.0, 0.0), "Out": (0.0, 0.0), "Up": (-0.22, -0.10), "Down": (0.42, -0.16)}
 LIDS = {"eyeBlink": (0.86, 0.14), "eyeSquint": (0.16, 0.30), "eyeWide": (-0.28, -0.06)}
-JAW = {"jawOpen": (JAW_TURN, JAW_SLIDE), "jawForward": (0.0, np.array([0, 0.0005, -0.007])),
-       "jawLeft": (0.0, np.array([0.008, 0.0006, 0])), "jawRight": (0.0, np.array([-0.008, 0.0006, 0]))}
+JAW = {
+    "jawOpen": (JAW_TURN, JAW_SLIDE),
+    "jawForward": (0.0, np.array([0, 0.0005, -0.007])),
+    "jawLeft": (0.0, np.array([0.008, 0.0006, 0])),
+    "jawRight": (0.0, np.array([-0.008, 0.0006, 0])),
+}
 # mouthClose: share of the gap taken up, from the outer to the inner loop of each lip, and around the mouth.
 CLOSE_UPPER, CLOSE_LOWER = (0.22, 0.25, 0.27, 0.28), (-0.62, -0.68, -0.71, -0.72)
-CLOSE_AROUND = {164: 0.10, 393: 0.09, 18: -0.36, 313: -0.34, 200: -0.10, 421: -0.09, 335: -0.20, 406: -0.34, 424: -0.10}
-CLOSE_STILL = (2, 326, 97, 423, 203, 426, 206, 427, 207, 436, 216, 434, 214, 432, 212, 364, 135, 394, 169, 199, 175, 152, 262, 32,
-               431, 211, 428, 208, 4, 10, 280, 50, 352, 123, 454, 234, 397, 172, 378, 149, 9, 386, 159, 374, 145, 308, 78, 291, 61,
-               287, 57, 430, 210)
-BAG_FOLLOW = np.array([0.0, 0.0, 0.05, 0.15, 0.35, 0.6, 0.8, 0.9, 1.0])  # by ring: from the lips' margin to the jaw
+CLOSE_AROUND = {
+    164: 0.10,
+    393: 0.09,
+    18: -0.36,
+    313: -0.34,
+    200: -0.10,
+    421: -0.09,
+    335: -0.20,
+    406: -0.34,
+    424: -0.10,
+}
+CLOSE_STILL = (
+    2,
+    326,
+    97,
+    423,
+    203,
+    426,
+    206,
+    427,
+    207,
+    436,
+    216,
+    434,
+    214,
+    432,
+    212,
+    364,
+    135,
+    394,
+    169,
+    199,
+    175,
+    152,
+    262,
+    32,
+    431,
+    211,
+    428,
+    208,
+    4,
+    10,
+    280,
+    50,
+    352,
+    123,
+    454,
+    234,
+    397,
+    172,
+    378,
+    149,
+    9,
+    386,
+    159,
+    374,
+    145,
+    287,
+    57,
+    430,
+    210,
+)
+CORNERS = (lm.LIPS_INNER[0], lm.LIPS_INNER[10], lm.LIPS_OUTER[0], lm.LIPS_OUTER[10])
+BAG_FOLLOW = np.array(
+    [0.0, 0.0, 0.05, 0.15, 0.35, 0.6, 0.8, 0.9, 1.0]
+)  # by ring: from the lips' margin to the jaw
 
 
 def build(on: Canvas) -> np.ndarray:
@@ -39,7 +109,7 @@ def face_field(on: Canvas, name: str) -> np.ndarray:
     if name in JAW:
         angle, slide = JAW[name]
         field = jaw_turn(on.rest, on.jaw, angle, slide)
-        return field + _pulled(on, SYMMETRIC[name]) + mirrored(on, _pulled(on, SYMMETRIC[name])) if name in SYMMETRIC else field
+        return field + _pulled_both(on, SYMMETRIC[name]) if name in SYMMETRIC else field
     if name == "mouthClose":
         return close_field(on)
     stem = name.removesuffix("Left")
@@ -50,12 +120,27 @@ def face_field(on: Canvas, name: str) -> np.ndarray:
         return lids(on, "left", *LOOK_LIDS[stem.removeprefix("eyeLook")])
     if stem in ONE_SIDED:
         return _pulled(on, ONE_SIDED[stem])
-    field = _pulled(on, SYMMETRIC[name])
-    return 0.5 * (field + mirrored(on, field))
+    if name == "mouthLeft":
+        return _pulled(on, SYMMETRIC[name])
+    return _pulled_both(on, SYMMETRIC[name])
 
 
 def _pulled(on: Canvas, groups: dict[str, list]) -> np.ndarray:
     return np.sum([pulls(on, anchors, lips) for lips, anchors in groups.items()], 0)
+
+
+def _pulled_both(on: Canvas, groups: dict[str, list]) -> np.ndarray:
+    full = {
+        lips: anchors
+        + [
+            (int(on.mirror[place]), (-x, y, z), radius)
+            for place, (x, y, z), radius in anchors
+            if on.mirror[place] != place
+        ]
+        for lips, anchors in groups.items()
+    }
+    field = _pulled(on, full)
+    return 0.5 * (field + mirrored(on, field))
 
 
 def close_field(on: Canvas) -> np.ndarray:
@@ -70,6 +155,9 @@ def close_field(on: Canvas) -> np.ndarray:
     for landmark, share in CLOSE_AROUND.items():
         for place in {landmark, int(on.mirror[landmark])}:
             anchors[place] = share * middle
+    for corner in CORNERS:
+        # jawOpen draws the corners in because the lips part; closed lips are wider again.
+        anchors[corner] = -0.6 * opened[corner] * [1, 0, 0]
     field = spread(on, anchors)
     loop = on.head.face.loops["lips"]
     half = len(loop) // 2
@@ -105,7 +193,9 @@ def _shape(on: Canvas, name: str) -> np.ndarray:
             pieces.append(_bag(part.vertices, face[head.face.loops["lips"]], angle, slide))
         elif part.name in ("teeth_lower", "tongue"):
             moved = jaw_turn(part.vertices, np.ones(len(part.vertices)), angle, slide)
-            pieces.append(moved + _tongue_out(part.vertices) if (part.name, name) == ("tongue", "tongueOut") else moved)
+            pieces.append(
+                moved + _tongue_out(part.vertices) if (part.name, name) == ("tongue", "tongueOut") else moved
+            )
         else:
             pieces.append(np.zeros_like(part.vertices))
     return np.concatenate(pieces)
@@ -119,8 +209,8 @@ def _off_eyeball(rest: np.ndarray, field: np.ndarray, middle: np.ndarray) -> np.
 
 
 def _skull(on: Canvas, name: str, face: np.ndarray) -> np.ndarray:
-    skin = on.head.parts[0].vertices[len(face):]
-    fade = on.head.fade[len(face):]
+    skin = on.head.parts[0].vertices[len(face) :]
+    fade = on.head.fade[len(face) :]
     if name in JAW:
         return jaw_turn(skin, on.jaw[on.head.column] * fade, *JAW[name])
     return face[on.head.column] * fade[:, None]

@@ -37,11 +37,20 @@ def eyeball(middle: np.ndarray, side: str) -> Part:
     """The eyeball of `side` at `middle`: rings around the gaze, first vertex the pupil's centre; looks at −z."""
     turn = 2 * np.pi * np.arange(SEGMENTS) / SEGMENTS
     polar, around = np.meshgrid(ANGLES, turn, indexing="ij")
-    unit = np.stack([np.sin(polar) * np.cos(around), -np.sin(polar) * np.sin(around), -np.cos(polar)], -1).reshape(-1, 3)
+    unit = np.stack(
+        [np.sin(polar) * np.cos(around), -np.sin(polar) * np.sin(around), -np.cos(polar)], -1
+    ).reshape(-1, 3)
     vertices = np.concatenate([[[0, 0, -1.0]], unit]) * RADIUS + middle
-    faces = np.concatenate([fan(0, 1 + np.arange(SEGMENTS)), grid_quads(len(ANGLES), SEGMENTS, closed=True, start=1)])
-    disc = np.concatenate([[[0, 0]], (polar / ANGLES[-1])[..., None].reshape(-1, 1)
-                           * np.stack([np.cos(around), np.sin(around)], -1).reshape(-1, 2)])
+    faces = np.concatenate(
+        [fan(0, 1 + np.arange(SEGMENTS)), grid_quads(len(ANGLES), SEGMENTS, closed=True, start=1)[:, ::-1]]
+    )
+    disc = np.concatenate(
+        [
+            [[0, 0]],
+            (polar / ANGLES[-1])[..., None].reshape(-1, 1)
+            * np.stack([np.cos(around), np.sin(around)], -1).reshape(-1, 2),
+        ]
+    )
     return Part(f"eye_{side}", vertices, faces, 0.5 + 0.49 * disc, np.repeat(MATERIALS, SEGMENTS))
 
 

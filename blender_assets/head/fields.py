@@ -15,13 +15,84 @@ Pull = tuple[int, tuple[float, float, float], float]  # landmark, displacement i
 
 # Share of the jaw's turn that the skin over it takes, at landmarks of the person's left half (mirrored for the right).
 JAW_SHARES = {
-    14: 1.0, 317: 0.99, 402: 0.96, 318: 0.85, 324: 0.63, 308: 0.38, 415: 0.16, 310: 0.04, 311: -0.01, 312: -0.03, 13: -0.03,
-    0: -0.02, 267: -0.02, 269: -0.01, 270: 0.03, 409: 0.17, 291: 0.38, 375: 0.60, 321: 0.83, 405: 0.95, 314: 0.99, 17: 1.0,
-    18: 1.0, 200: 1.0, 199: 1.0, 175: 1.0, 152: 1.0, 377: 0.99, 400: 0.97, 378: 0.93, 379: 0.86, 365: 0.74, 397: 0.56,
-    288: 0.36, 361: 0.16, 323: 0.04, 454: 0.0, 356: 0.0, 389: 0.0, 2: 0.0, 326: 0.0, 327: 0.0, 4: 0.0, 423: 0.0, 425: 0.02,
-    280: 0.01, 352: 0.02, 411: 0.06, 376: 0.08, 427: 0.12, 436: 0.12, 432: 0.42, 434: 0.5, 416: 0.30, 433: 0.2, 262: 1.0,
-    431: 0.92, 424: 0.94, 330: 0.0, 346: 0.0, 450: 0.0, 10: 0.0, 9: 0.0, 168: 0.0, 333: 0.0, 446: 0.0, 435: 0.24, 401: 0.1,
-    447: 0.0, 366: 0.02, 393: 0.0, 391: 0.0, 322: 0.04, 410: 0.14, 287: 0.36, 422: 0.6, 273: 0.7, 335: 0.86,
+    14: 1.0,
+    317: 0.99,
+    402: 0.96,
+    318: 0.85,
+    324: 0.63,
+    308: 0.38,
+    415: 0.16,
+    310: 0.04,
+    311: -0.01,
+    312: -0.03,
+    13: -0.03,
+    0: -0.02,
+    267: -0.02,
+    269: -0.01,
+    270: 0.03,
+    409: 0.17,
+    291: 0.38,
+    375: 0.60,
+    321: 0.83,
+    405: 0.95,
+    314: 0.99,
+    17: 1.0,
+    18: 1.0,
+    200: 1.0,
+    199: 1.0,
+    175: 1.0,
+    152: 1.0,
+    377: 0.99,
+    400: 0.97,
+    378: 0.93,
+    379: 0.86,
+    365: 0.74,
+    397: 0.56,
+    288: 0.36,
+    361: 0.16,
+    323: 0.04,
+    454: 0.0,
+    356: 0.0,
+    389: 0.0,
+    2: 0.0,
+    326: 0.0,
+    327: 0.0,
+    4: 0.0,
+    423: 0.0,
+    425: 0.02,
+    280: 0.01,
+    352: 0.02,
+    411: 0.06,
+    376: 0.08,
+    427: 0.12,
+    436: 0.12,
+    432: 0.42,
+    434: 0.5,
+    416: 0.30,
+    433: 0.2,
+    262: 1.0,
+    431: 0.92,
+    424: 0.94,
+    330: 0.0,
+    346: 0.0,
+    450: 0.0,
+    10: 0.0,
+    9: 0.0,
+    168: 0.0,
+    333: 0.0,
+    446: 0.0,
+    435: 0.24,
+    401: 0.1,
+    447: 0.0,
+    366: 0.02,
+    393: 0.0,
+    391: 0.0,
+    322: 0.04,
+    410: 0.14,
+    287: 0.36,
+    422: 0.6,
+    273: 0.7,
+    335: 0.86,
 }
 JAW_TURN = np.radians(19.0)  # at weight 1
 JAW_SLIDE = np.array([0.0, 0.003, -0.009])  # m; the joint slides forward as the mouth opens wide
@@ -77,11 +148,11 @@ def pulls(on: Canvas, anchors: list[Pull], lips: str = "both") -> np.ndarray:
     return total * edge_fade(on)[:, None]
 
 
-def edge_fade(on: Canvas) -> np.ndarray:
-    """(N,) 1 within the face, 0 at its oval, so that muscles don't tear at the skull."""
+def edge_fade(on: Canvas, width: float = 0.018) -> np.ndarray:
+    """(N,) 1 within the face, falling to 0 over the last `width` metres to its oval."""
     oval = on.plane[on.head.face.loops["oval"]]
     distance = np.sqrt(((on.plane[:, None] - oval[None]) ** 2).sum(-1)).min(1)
-    return smoothstep(distance, 0.0, 0.018)
+    return smoothstep(distance, 0.0, width)
 
 
 def mirrored(on: Canvas, field: np.ndarray) -> np.ndarray:
@@ -126,8 +197,11 @@ def lids(on: Canvas, side: str, upper: float, lower: float) -> np.ndarray:
     is_upper = angle < line
     is_upper[over[1:-1]], is_upper[under[1:-1]] = True, False
     is_upper[loop[[0, half]]] = True
-    turn = np.where(is_upper, upper * gap * smoothstep(away_up, 0.0115, 0.0008), -lower * gap
-                    * smoothstep(away_down, 0.010, 0.0008))
+    turn = np.where(
+        is_upper,
+        upper * gap * smoothstep(away_up, 0.0115, 0.0008),
+        -lower * gap * smoothstep(away_down, 0.010, 0.0008),
+    )
     turned = angle + turn * near
     moved = on.rest.copy()
     moved[:, 1] = middle[1] + radius * np.sin(turned)
@@ -141,8 +215,10 @@ def lids(on: Canvas, side: str, upper: float, lower: float) -> np.ndarray:
 def lip_distance(on: Canvas) -> np.ndarray:
     """(N,) m in the plane to the nearest point of the lips' inner margin of the vertex's own lip."""
     loop = on.head.face.loops["lips"]
-    upper, lower = loop[: len(loop) // 2 + 1], np.append(loop[len(loop) // 2:], loop[0])
-    near = [np.linalg.norm(on.plane[:, None] - on.plane[part][None], axis=-1).min(1) for part in (upper, lower)]
+    upper, lower = loop[: len(loop) // 2 + 1], np.append(loop[len(loop) // 2 :], loop[0])
+    near = [
+        np.linalg.norm(on.plane[:, None] - on.plane[part][None], axis=-1).min(1) for part in (upper, lower)
+    ]
     return np.where(on.side < 0, near[0], near[1])
 
 

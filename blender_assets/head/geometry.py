@@ -12,8 +12,12 @@ from blender_assets.head.parametrisation import unroll
 from blender_assets.head.part import Part, smoothstep
 from blender_assets.head.topology import FaceMesh, build_face
 
-JAW_AXIS = np.array([0.0, -0.004, 0.046])  # m, middle of the two jaw joints, a finger's breadth before the ear canals
-EAR = np.array([0.1, 0.004, 0.062])  # m; the ear's front edge lies where the ray from the head's centre to here leaves it
+JAW_AXIS = np.array(
+    [0.0, -0.004, 0.046]
+)  # m, middle of the two jaw joints, a finger's breadth before the ear canals
+EAR = np.array(
+    [0.1, 0.004, 0.062]
+)  # m; the ear's front edge lies where the ray from the head's centre to here leaves it
 HEAD_PIVOT = np.array([0.0, 0.045, 0.075])  # m, where skull and neck meet
 
 
@@ -44,7 +48,10 @@ def close_lips(points: np.ndarray) -> np.ndarray:
     """`points` (…, 478, 3) with upper and lower inner lip at their mean; works on shapes and on displacements."""
     result = points.copy()
     middle = 0.5 * (points[..., list(lm.LIPS_UPPER_INNER), :] + points[..., list(lm.LIPS_LOWER_INNER), :])
-    for inner, third in ((lm.LIPS_UPPER_INNER, lm.LIPS_THIRD[1:10]), (lm.LIPS_LOWER_INNER, lm.LIPS_THIRD[:10:-1])):
+    for inner, third in (
+        (lm.LIPS_UPPER_INNER, lm.LIPS_THIRD[1:10]),
+        (lm.LIPS_LOWER_INNER, lm.LIPS_THIRD[:10:-1]),
+    ):
         moved = middle - points[..., list(inner), :]
         result[..., list(inner), :] = middle
         result[..., list(third), :] += 0.6 * moved
@@ -82,11 +89,19 @@ def build(mean: np.ndarray, mirror: np.ndarray) -> Head:
     front = margin[[10, 30]].mean(0)
     edge = np.array([0.0, front[1] + 0.0012, front[2] + 0.0058])
     ear = skull.surface(_direction(EAR))[0]
-    parts = [skin, eyes.rim(surface[face.loops["eye_left"]], left, "left"),
-             eyes.rim(surface[face.loops["eye_right"]], right, "right"),
-             ears.ear(ear, "left"), ears.ear(ear, "right"), eyes.eyeball(left, "left"), eyes.eyeball(right, "right"), mouth.bag(margin),
-             mouth.teeth(edge, True), mouth.teeth(edge + [0, 0.0006, 0.0022], False),
-             mouth.tongue(np.array([0.0, centre[1] + 0.006, front[2] + 0.0125]))]
+    parts = [
+        skin,
+        eyes.rim(surface[face.loops["eye_left"]], left, "left"),
+        eyes.rim(surface[face.loops["eye_right"]], right, "right"),
+        ears.ear(ear, "left"),
+        ears.ear(ear, "right"),
+        eyes.eyeball(left, "left"),
+        eyes.eyeball(right, "right"),
+        mouth.bag(margin),
+        mouth.teeth(edge, True),
+        mouth.teeth(edge + [0, 0.0006, 0.0022], False),
+        mouth.tongue(np.array([0.0, centre[1] + 0.006, front[2] + 0.0125])),
+    ]
     return Head(points, face, fade, column, parts, left, right)
 
 
@@ -103,7 +118,7 @@ def _skin(face: FaceMesh, surface: np.ndarray) -> tuple[Part, np.ndarray, np.nda
     quads = np.concatenate([face.quads, skull.ring_quads(oval, first)])
     free = first + np.arange((skull.RINGS - 1) * n)
     ring = np.repeat(np.arange(1, skull.RINGS), n)
-    vertices = skull.fair(vertices, quads, free, 0.4 * smoothstep(ring, 0, 9.0) + 1e-4)
+    vertices = skull.fair(vertices, quads, free, 0.12 * smoothstep(ring, 0, 12.0) + 2e-5)
     level = np.repeat(np.arange(1, skull.RINGS + 1), n)
     fade = np.concatenate([np.ones(first), 1 - smoothstep(level, 0, 8.0)])
     uv = _skin_uv(face, n)

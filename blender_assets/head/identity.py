@@ -22,13 +22,13 @@ def _mode(on: Canvas, mode: np.ndarray) -> np.ndarray:
     head = on.head
     face = head.face.weights @ mode[: lm.FACE_COUNT]
     # The skull keeps a share of its oval's change all the way, the neck takes none.
-    skin = head.parts[0].vertices[len(face):]
-    fade = np.maximum(head.fade[len(face):], 0.5) * smoothstep(skin[:, 1], 0.15, 0.05)
+    skin = head.parts[0].vertices[len(face) :]
+    fade = np.maximum(head.fade[len(face) :], 0.5) * smoothstep(skin[:, 1], 0.15, 0.05)
     oval = face[head.face.loops["oval"]]
     level = _smooth_ring(oval)
     rank = {vertex: index for index, vertex in enumerate(head.face.loops["oval"].tolist())}
     ring = np.array([rank[vertex] for vertex in head.column])
-    blend = head.fade[len(face):, None]
+    blend = head.fade[len(face) :, None]
     pieces = [np.concatenate([face, fade[:, None] * (blend * oval[ring] + (1 - blend) * level[ring])])]
     lips = face[head.face.loops["lips"]]
     for part in head.parts[1:]:
@@ -40,7 +40,9 @@ def _mode(on: Canvas, mode: np.ndarray) -> np.ndarray:
             share = np.repeat(np.linspace(1, 0, rings), len(loop))[:, None]
             pieces.append(share * np.tile(face[loop], (rings, 1)) + (1 - share) * face[loop].mean(0))
         elif part.name.startswith("ear"):
-            root = np.linalg.norm(head.parts[0].vertices - part.vertices[-ears.SPOKES:].mean(0), axis=1).argmin()
+            root = np.linalg.norm(
+                head.parts[0].vertices - part.vertices[-ears.SPOKES :].mean(0), axis=1
+            ).argmin()
             pieces.append(np.broadcast_to(pieces[0][root], part.vertices.shape))
         elif part.name == "mouth_bag":
             rings = (len(part.vertices) - 1) // len(lips)

@@ -18,12 +18,29 @@ from ml_backend.errors import UserInputError
 
 SCHEMA, VERSION = "parley.head_statistics", 1
 BIOCULAR = 0.090  # m between the outer eye corners of an adult (Farkas 1994: 88–91 mm)
-GROUPS = {"clips": 99, "motion_only": 99, "others": 99, "s1": 3}  # s1 is one man: three clips of him are enough
+GROUPS = {
+    "clips": 99,
+    "motion_only": 99,
+    "others": 99,
+    "s1": 3,
+}  # s1 is one man: three clips of him are enough
 FRAMES_PER_CLIP, MODES = 240, 30
 PAIRS = np.array([(33, 263), (133, 362), (61, 291), (234, 454), (172, 397), (54, 284)])
-NOT_MOUTH = np.setdiff1d(np.arange(lm.FACE_COUNT), [*lm.LIPS_INNER, *lm.LIPS_OUTER, 152, 148, 377, 176, 400, 149, 378])
+NOT_MOUTH = np.setdiff1d(
+    np.arange(lm.FACE_COUNT), [*lm.LIPS_INNER, *lm.LIPS_OUTER, 152, 148, 377, 176, 400, 149, 378]
+)
 # What a frame is described by, each in metres of the aligned face; the gestures are the mean displacement per metre of each.
-FEATURES = ("mouth_gap", "mouth_width", "corner_height", "lip_push", "eye_left", "eye_right", "brow_inner", "brow_left", "brow_right")
+FEATURES = (
+    "mouth_gap",
+    "mouth_width",
+    "corner_height",
+    "lip_push",
+    "eye_left",
+    "eye_right",
+    "brow_inner",
+    "brow_left",
+    "brow_right",
+)
 
 
 def read_clips(folder: Path) -> list[np.ndarray]:
@@ -37,21 +54,35 @@ def read_clips(folder: Path) -> list[np.ndarray]:
             if len(points) >= 20:
                 clips.append(points[:: max(1, len(points) // FRAMES_PER_CLIP)].astype(np.float64))
     if not clips:
-        raise UserInputError(f"{folder} holds no landmark files in {', '.join(GROUPS)}; run the tracker on the data first.")
+        raise UserInputError(
+            f"{folder} holds no landmark files in {', '.join(GROUPS)}; run the tracker on the data first."
+        )
     return clips
 
 
 def features(frames: np.ndarray) -> np.ndarray:
     """(T, F) the measures named in `FEATURES`, metres, of aligned `frames` (T, 478, 3) in metres."""
+
     def distance(a: int, b: int) -> np.ndarray:
         return np.linalg.norm(frames[:, a] - frames[:, b], axis=-1)
 
     eyes = frames[:, [33, 133, 362, 263], 1].mean(1)
     corner = frames[:, [61, 291], 1].mean(1) - frames[:, 168, 1]
     push = frames[:, [0, 17], 2].mean(1) - frames[:, 168, 2]
-    return np.stack([distance(13, 14), distance(61, 291), -corner, -push, distance(386, 374), distance(159, 145),
-                     eyes - frames[:, [107, 336], 1].mean(1), eyes - frames[:, [282, 334], 1].mean(1),
-                     eyes - frames[:, [52, 105], 1].mean(1)], 1)
+    return np.stack(
+        [
+            distance(13, 14),
+            distance(61, 291),
+            -corner,
+            -push,
+            distance(386, 374),
+            distance(159, 145),
+            eyes - frames[:, [107, 336], 1].mean(1),
+            eyes - frames[:, [282, 334], 1].mean(1),
+            eyes - frames[:, [52, 105], 1].mean(1),
+        ],
+        1,
+    )
 
 
 def neutral_of(frames: np.ndarray) -> tuple[np.ndarray, bool]:
@@ -98,7 +129,9 @@ def level(mean: np.ndarray, clips: list[np.ndarray]) -> np.ndarray:
     return mean @ turn.T
 
 
-def identity_modes(aligned: list[np.ndarray], mean: np.ndarray, mirror: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def identity_modes(
+    aligned: list[np.ndarray], mean: np.ndarray, mirror: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Principal directions of the people's neutral faces: (MODES, 478, 3) metres at one σ, and their σ (MODES,)."""
     chosen = [shape for shape, closed in map(neutral_of, aligned) if closed]
     people = align(np.stack(chosen), mean, NOT_MOUTH)
@@ -122,8 +155,12 @@ def gestures(aligned: list[np.ndarray], mirror: np.ndarray) -> np.ndarray:
     x, y = np.concatenate(measured), np.concatenate(moved)
     gram = x.T @ x + 1e-6 * len(x) * np.eye(x.shape[1])
     fields = np.linalg.solve(gram, x.T @ y).reshape(-1, lm.COUNT, 3)
-    swap = np.array([FEATURES.index(name.replace("left", "RIGHT").replace("right", "left").replace("RIGHT", "right"))
-                     for name in FEATURES])
+    swap = np.array(
+        [
+            FEATURES.index(name.replace("left", "RIGHT").replace("right", "left").replace("RIGHT", "right"))
+            for name in FEATURES
+        ]
+    )
     return 0.5 * (fields + fields[swap][:, mirror] * [-1, 1, 1])
 
 
@@ -142,12 +179,26 @@ def main() -> None:
     clips = read_clips(options.folder)
     mean, mirror, aligned = mean_face(clips)
     modes, sigma = identity_modes(aligned, mean, mirror)
-    arrays = {"mean": mean, "mirror": mirror.astype(np.int32), "identity_modes": modes, "identity_sigma": sigma,
-              "gestures": gestures(aligned, mirror), "feature_ranges": ranges(aligned),
-              "feature_names": np.array(FEATURES), "clip_count": np.array(len(clips)),
-              "frame_count": np.array(sum(map(len, clips)))}
-    save_npz(options.out, SCHEMA, VERSION,
-             {key: value.astype(np.float32) if value.dtype == np.float64 else value for key, value in arrays.items()})
+    arrays = {
+        "mean": mean,
+        "mirror": mirror.astype(np.int32),
+        "identity_modes": modes,
+        "identity_sigma": sigma,
+        "gestures": gestures(aligned, mirror),
+        "feature_ranges": ranges(aligned),
+        "feature_names": np.array(FEATURES),
+        "clip_count": np.array(len(clips)),
+        "frame_count": np.array(sum(map(len, clips))),
+    }
+    save_npz(
+        options.out,
+        SCHEMA,
+        VERSION,
+        {
+            key: value.astype(np.float32) if value.dtype == np.float64 else value
+            for key, value in arrays.items()
+        },
+    )
 
 
 if __name__ == "__main__":

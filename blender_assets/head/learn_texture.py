@@ -15,6 +15,7 @@ import numpy as np
 from blender_assets.head import geometry
 from blender_assets.head import landmarks as lm
 from blender_assets.head.fields import Canvas, canvas, edge_fade
+from blender_assets.head.part import smoothstep
 from blender_assets.head.learn_statistics import SCHEMA as STATISTICS
 from blender_assets.head.learn_statistics import VERSION as STATISTICS_VERSION
 from blender_assets.head.surface import face_masks
@@ -23,8 +24,13 @@ from ml_backend.errors import UserInputError
 from ml_backend.face_model.synthesis import spherical_harmonics, vertex_normals
 
 SCHEMA, VERSION = "parley.head_texture", 1
-GROUPS = {"clips": ("clips", 99), "motion_only": ("motion_only", 99), "others": ("grid/others", 99), "s1": ("grid/s1", 1)}
-FRAMES, MODES, LUMINANCE = 3, 12, 0.66
+GROUPS = {
+    "clips": ("clips", 99),
+    "motion_only": ("motion_only", 99),
+    "others": ("grid/others", 99),
+    "s1": ("grid/s1", 1),
+}
+FRAMES, MODES, LUMINANCE = 3, 12, 0.64
 
 
 def best_frames(points: np.ndarray) -> np.ndarray:
@@ -53,7 +59,9 @@ def sample(video: Path, landmarks: Path, weights: np.ndarray) -> np.ndarray | No
         pixels = (weights @ points[index, : lm.FACE_COUNT, :2]).astype(np.float32)
         blur = 0.012 * float(np.linalg.norm(points[index, 33] - points[index, 263]))
         soft = cv2.GaussianBlur(frame, (0, 0), max(0.5, blur))
-        found.append(cv2.remap(soft, pixels[:, None, :1], pixels[:, None, 1:], cv2.INTER_LINEAR)[:, 0, ::-1] / 255.0)
+        found.append(
+            cv2.remap(soft, pixels[:, None, :1], pixels[:, None, 1:], cv2.INTER_LINEAR)[:, 0, ::-1] / 255.0
+        )
     capture.release()
     return np.median(found, 0) if found else None
 
@@ -76,10 +84,14 @@ def unshade(colours: np.ndarray, normals: np.ndarray, skin: np.ndarray) -> np.nd
 def learn(on: Canvas, data: Path, landmarks: Path) -> dict[str, np.ndarray]:
     """Median colours and modes over the people of `data` at the face vertices of the canvas."""
     masks = face_masks(on)
-    fade = edge_fade(on)
-    skin = (masks["lips"] < 0.05) & (masks["brow"] < 0.05) & (masks["eyes"] < 0.5) & (fade > 0.9)
     quads = on.head.face.quads
     normals = vertex_normals(on.rest, np.concatenate([quads[:, :3], quads[:, [0, 2, 3]]]))
+    # Towards the oval frames show hair and background, and cheeks that turn away are read from few pixels.
+    fade = edge_fade(on, 0.032) * smoothstep(-normals[:, 2], 0.35, 0.70)
+    fade = np.maximum(
+        fade, edge_fade(on) * smoothstep(on.plane[:, 1], 0.03, 0.05) * smoothstep(-normals[:, 2], 0.2, 0.6)
+    )
+    skin = (masks["lips"] < 0.05) & (masks["brow"] < 0.05) & (masks["eyes"] < 0.5) & (fade > 0.9)
     people = []
     for group, (folder, limit) in GROUPS.items():
         for file in sorted((landmarks / group).glob("*.npz"))[:limit]:
@@ -87,10 +99,11 @@ def learn(on: Canvas, data: Path, landmarks: Path) -> dict[str, np.ndarray]:
             if colours is not None and 0.12 < colours[skin].mean() < 0.95:
                 people.append(unshade(colours, normals, skin))
     if len(people) < 5:
-        raise UserInputError(f"Only {len(people)} clips of {data} could be read with {landmarks}; check both folders.")
+        raise UserInputError(
+            f"Only {len(people)} clips of {data} could be read with {landmarks}; check both folders."
+        )
     stack = np.stack(people)
     stack = 0.5 * (stack + stack[:, on.head.face.mirror])
-    # Hair and background lie at the oval: there everyone gets their own mean skin colour.
     tone = stack[:, skin].mean(1, keepdims=True)
     stack = tone + (stack - tone) * fade[:, None]
     middle = np.median(stack, 0)
@@ -100,8 +113,12 @@ def learn(on: Canvas, data: Path, landmarks: Path) -> dict[str, np.ndarray]:
     centred = centred[size < 2.5 * np.median(size)]
     _, singular, directions = np.linalg.svd(centred, full_matrices=False)
     modes = directions[:MODES] * singular[:MODES, None] / np.sqrt(len(centred))
-    return {"plane": on.plane, "mean": np.clip(middle * scale, 0, 1), "modes": modes.reshape(len(modes), -1, 3),
-            "people": np.array(len(centred))}
+    return {
+        "plane": on.plane,
+        "mean": np.clip(middle * scale, 0, 1),
+        "modes": modes.reshape(len(modes), -1, 3),
+        "people": np.array(len(centred)),
+    }
 
 
 def main() -> None:
@@ -116,8 +133,12 @@ def main() -> None:
     statistics = load_npz(options.statistics, STATISTICS, STATISTICS_VERSION)
     on = canvas(geometry.build(statistics["mean"], statistics["mirror"]), statistics["mirror"])
     learned = learn(on, options.data, options.landmarks)
-    save_npz(options.out, SCHEMA, VERSION,
-             {key: value.astype(np.float16) if value.ndim else value for key, value in learned.items()})
+    save_npz(
+        options.out,
+        SCHEMA,
+        VERSION,
+        {key: value.astype(np.float16) if value.ndim else value for key, value in learned.items()},
+    )
 
 
 if __name__ == "__main__":

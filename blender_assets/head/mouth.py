@@ -7,8 +7,18 @@ import numpy as np
 from blender_assets.head.part import Part, fan, grid_quads
 
 # Rings of the bag behind the lips' margin: depth (m), half height added (m), sideways scale.
-BAG = np.array([[0.0012, 0.0004, 1.0], [0.0030, 0.0022, 1.0], [0.0042, 0.0065, 1.01], [0.0060, 0.0120, 1.05],
-                [0.0130, 0.0180, 1.10], [0.0260, 0.0215, 1.14], [0.0420, 0.0200, 1.10], [0.0560, 0.0130, 0.85]])
+BAG = np.array(
+    [
+        [0.0012, 0.0004, 1.0],
+        [0.0030, 0.0022, 1.0],
+        [0.0042, 0.0065, 1.01],
+        [0.0060, 0.0120, 1.05],
+        [0.0130, 0.0180, 1.10],
+        [0.0260, 0.0215, 1.14],
+        [0.0420, 0.0200, 1.10],
+        [0.0560, 0.0130, 0.85],
+    ]
+)
 LIP_RINGS = 2  # of them, how many are still lip
 TEETH = 14
 COLUMNS = 4  # per tooth
@@ -34,7 +44,7 @@ def bag(margin: np.ndarray) -> Part:
     vertices = np.concatenate([*rings, [rings[-1].mean(0) + [0, 0, 0.006]]])
     last = n * len(BAG) + np.arange(n)
     quads = grid_quads(len(BAG) + 1, n, closed=True)
-    faces = np.concatenate([quads[:, ::-1], fan(len(vertices) - 1, last)[:, [0, 1, 2, 3]]])
+    faces = np.concatenate([quads[:, ::-1], fan(len(vertices) - 1, last)[:, [0, 2, 1, 3]]])
     turn = np.pi - 2 * np.pi * np.arange(n) / n
     radius = 1 - np.arange(len(BAG) + 1) / (len(BAG) + 1)
     disc = (radius[:, None, None] * np.stack([np.cos(turn), np.sin(turn)], -1)).reshape(-1, 2)
@@ -53,16 +63,27 @@ def teeth(front: np.ndarray, upper: bool) -> Part:
     notch = within**4
     length = 0.0088 - 0.0022 * np.abs(where) + (0.0006 * np.cos(3 * angle))
     # Rows from the gum's top over the tooth's front to the edge and up its back: share of length, outward offset (m).
-    rows = [(1.9, -0.0020), (1.35, 0.0002), (1.02, 0.0008), (0.9, 0.0006), (0.5, 0.0012), (0.12, 0.0006), (0.0, -0.0006),
-            (0.05, -0.0030), (0.6, -0.0052), (1.1, -0.0068), (1.9, -0.0075)]
+    rows = [
+        (1.9, -0.0020),
+        (1.35, 0.0002),
+        (1.02, 0.0008),
+        (0.9, 0.0006),
+        (0.5, 0.0012),
+        (0.12, 0.0006),
+        (0.0, -0.0006),
+        (0.05, -0.0030),
+        (0.6, -0.0052),
+        (1.1, -0.0068),
+        (1.9, -0.0075),
+    ]
     tooth = np.array([0, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0.0])
     up = -1.0 if upper else 1.0
     outward = np.stack([np.sin(angle), np.zeros(columns), -np.cos(angle)], 1)
     base = np.stack([ARCH_WIDTH * np.sin(angle), np.zeros(columns), ARCH_DEPTH * (1 - np.cos(angle))], 1)
     vertices = []
     for (share, offset), is_tooth in zip(rows, tooth, strict=True):
-        height = up * (share * length - (share < 0.2) * is_tooth * 0.0007 * -notch)
-        out = offset - is_tooth * 0.0009 * notch
+        height = up * (share * length - (share < 0.2) * is_tooth * 0.0004 * -notch)
+        out = offset - is_tooth * 0.0006 * notch
         vertices.append(front + base + out[:, None] * outward + np.stack([0 * height, height, 0 * height], 1))
     faces = grid_quads(len(rows), columns, closed=False)
     if not upper:
@@ -86,7 +107,9 @@ def tongue(tip: np.ndarray) -> Part:
     z = np.broadcast_to(length * t[:, None], x.shape)
     body = np.stack([x, y, z], -1)[1:].reshape(-1, 3)
     vertices = np.concatenate([[[0, 0, 0]], body]) + tip
-    faces = np.concatenate([fan(0, 1 + np.arange(n)), grid_quads(len(t) - 1, n, closed=True, start=1)])
+    faces = np.concatenate(
+        [fan(0, 1 + np.arange(n)), grid_quads(len(t) - 1, n, closed=True, start=1)[:, ::-1]]
+    )
     disc = (t[1:, None, None] * np.stack([np.cos(turn), np.sin(turn)], -1)).reshape(-1, 2)
     uv = 0.5 + 0.49 * np.concatenate([[[0, 0]], disc])
     return Part("tongue", vertices, faces, uv, np.full(len(faces), "tongue"))

@@ -7,7 +7,9 @@ import numpy as np
 from blender_assets.head import landmarks as lm
 
 AXIS_DEPTH = 0.055  # m behind the origin: the vertical axis of the cylinder that the face is unrolled from
-MOUTH_OPENING = 0.014  # m by which the plane's mouth is open, so that upper and lower lip are no neighbours there
+MOUTH_OPENING = (
+    0.014  # m by which the plane's mouth is open, so that upper and lower lip are no neighbours there
+)
 
 
 def mouth_line(points: np.ndarray, x: np.ndarray) -> np.ndarray:

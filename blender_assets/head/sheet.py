@@ -18,7 +18,12 @@ from ml_backend.face_model import model as face_model
 from ml_backend.face_model.model import FaceModel
 
 HERE = Path(__file__).parent
-WHOLE, FACE, MOUTH, EYES = (0.02, 0.36), (0.005, 0.20), (0.055, 0.10), (-0.03, 0.12)  # middle's y and height of view, m
+WHOLE, FACE, MOUTH, EYES = (
+    (0.02, 0.36),
+    (0.005, 0.20),
+    (0.055, 0.10),
+    (-0.03, 0.12),
+)  # middle's y and height of view, m
 Cell = tuple[dict[str, float], float, tuple[float, float]]  # expression weights, yaw in degrees, view
 
 
@@ -28,24 +33,72 @@ def both(name: str, weight: float = 1.0) -> dict[str, float]:
 
 
 SETS: dict[str, list[Cell]] = {
-    "views": [({}, 0, WHOLE), ({}, 40, WHOLE), ({}, 90, WHOLE), ({}, 150, WHOLE), ({}, 0, FACE), ({}, 35, FACE), ({}, 75, FACE),
-              ({"jawOpen": 1.0}, 60, WHOLE)],
-    "mouth": [({"jawOpen": 0.3}, 0, FACE), ({"jawOpen": 1.0}, 0, FACE), ({"jawOpen": 1.0}, 45, FACE),
-              ({"jawOpen": 1.0, "mouthClose": 1.0}, 0, FACE), (both("mouthSmile"), 0, FACE), (both("mouthSmile"), 45, FACE),
-              ({"mouthPucker": 1.0}, 0, FACE), ({"mouthPucker": 1.0}, 60, FACE), ({"mouthFunnel": 1.0}, 0, FACE),
-              ({"mouthFunnel": 1.0, "jawOpen": 0.4}, 30, FACE), (both("mouthStretch"), 0, FACE), (both("mouthFrown"), 0, FACE),
-              (both("mouthUpperUp") | both("mouthLowerDown"), 0, FACE), ({"mouthRollLower": 1.0, "mouthRollUpper": 1.0}, 0, FACE),
-              ({"tongueOut": 1.0, "jawOpen": 0.5}, 20, FACE), (both("mouthSmile", 0.7) | {"jawOpen": 0.35}, 0, FACE)],
-    "more": [({"mouthLeft": 1.0}, 0, FACE), ({"jawLeft": 1.0}, 0, FACE), ({"jawForward": 1.0}, 60, FACE),
-             ({"mouthShrugLower": 1.0}, 0, FACE), ({"mouthShrugUpper": 1.0}, 0, FACE), (both("mouthPress"), 0, FACE),
-             (both("mouthDimple"), 0, FACE), ({"cheekPuff": 1.0}, 20, FACE), (both("noseSneer"), 0, FACE),
-             (both("cheekSquint"), 0, FACE), ({"mouthSmileLeft": 1.0}, 0, FACE), ({"tongueOut": 1.0}, 60, FACE)],
-    "eyes": [({}, 0, EYES), (both("eyeBlink", 0.5), 0, EYES), (both("eyeBlink"), 0, EYES), (both("eyeBlink"), 50, EYES),
-             (both("eyeSquint"), 0, EYES), (both("eyeWide"), 0, EYES), (both("eyeLookUp"), 0, EYES), (both("eyeLookDown"), 0, EYES),
-             ({"eyeLookOutLeft": 1.0, "eyeLookInRight": 1.0}, 0, EYES), (both("browDown"), 0, EYES),
-             ({"browInnerUp": 1.0}, 0, EYES), (both("browOuterUp"), 0, EYES)],
-    "close": [({}, 0, MOUTH), ({}, 40, MOUTH), ({"jawOpen": 0.15}, 0, MOUTH), ({"jawOpen": 0.5}, 0, MOUTH),
-              ({"jawOpen": 1.0}, 0, MOUTH), ({"mouthPucker": 1.0}, 0, MOUTH), (both("mouthSmile", 0.8), 0, MOUTH), ({}, 40, EYES)],
+    "views": [
+        ({}, 0, WHOLE),
+        ({}, 40, WHOLE),
+        ({}, 90, WHOLE),
+        ({}, 150, WHOLE),
+        ({}, 0, FACE),
+        ({}, 35, FACE),
+        ({}, 75, FACE),
+        ({"jawOpen": 1.0}, 60, WHOLE),
+    ],
+    "mouth": [
+        ({"jawOpen": 0.3}, 0, FACE),
+        ({"jawOpen": 1.0}, 0, FACE),
+        ({"jawOpen": 1.0}, 45, FACE),
+        ({"jawOpen": 1.0, "mouthClose": 1.0}, 0, FACE),
+        (both("mouthSmile"), 0, FACE),
+        (both("mouthSmile"), 45, FACE),
+        ({"mouthPucker": 1.0}, 0, FACE),
+        ({"mouthPucker": 1.0}, 60, FACE),
+        ({"mouthFunnel": 1.0}, 0, FACE),
+        ({"mouthFunnel": 1.0, "jawOpen": 0.4}, 30, FACE),
+        (both("mouthStretch"), 0, FACE),
+        (both("mouthFrown"), 0, FACE),
+        (both("mouthUpperUp") | both("mouthLowerDown"), 0, FACE),
+        ({"mouthRollLower": 1.0, "mouthRollUpper": 1.0}, 0, FACE),
+        ({"tongueOut": 1.0, "jawOpen": 0.5}, 20, FACE),
+        (both("mouthSmile", 0.7) | {"jawOpen": 0.35}, 0, FACE),
+    ],
+    "more": [
+        ({"mouthLeft": 1.0}, 0, FACE),
+        ({"jawLeft": 1.0}, 0, FACE),
+        ({"jawForward": 1.0}, 60, FACE),
+        ({"mouthShrugLower": 1.0}, 0, FACE),
+        ({"mouthShrugUpper": 1.0}, 0, FACE),
+        (both("mouthPress"), 0, FACE),
+        (both("mouthDimple"), 0, FACE),
+        ({"cheekPuff": 1.0}, 20, FACE),
+        (both("noseSneer"), 0, FACE),
+        (both("cheekSquint"), 0, FACE),
+        ({"mouthSmileLeft": 1.0}, 0, FACE),
+        ({"tongueOut": 1.0}, 60, FACE),
+    ],
+    "eyes": [
+        ({}, 0, EYES),
+        (both("eyeBlink", 0.5), 0, EYES),
+        (both("eyeBlink"), 0, EYES),
+        (both("eyeBlink"), 50, EYES),
+        (both("eyeSquint"), 0, EYES),
+        (both("eyeWide"), 0, EYES),
+        (both("eyeLookUp"), 0, EYES),
+        (both("eyeLookDown"), 0, EYES),
+        ({"eyeLookOutLeft": 1.0, "eyeLookInRight": 1.0}, 0, EYES),
+        (both("browDown"), 0, EYES),
+        ({"browInnerUp": 1.0}, 0, EYES),
+        (both("browOuterUp"), 0, EYES),
+    ],
+    "close": [
+        ({}, 0, MOUTH),
+        ({}, 40, MOUTH),
+        ({"jawOpen": 0.15}, 0, MOUTH),
+        ({"jawOpen": 0.5}, 0, MOUTH),
+        ({"jawOpen": 1.0}, 0, MOUTH),
+        ({"mouthPucker": 1.0}, 0, MOUTH),
+        (both("mouthSmile", 0.8), 0, MOUTH),
+        ({}, 40, EYES),
+    ],
 }
 
 
@@ -69,9 +122,15 @@ def material(name: str) -> bpy.types.Material:
 def make_object(model: FaceModel, *, wire: bool) -> bpy.types.Object:
     """The head as an object with vertex colours, smooth-shaded, back faces black."""
     mesh = bpy.data.meshes.new("head")
-    mesh.from_pydata(to_blender(model.mean_shape).tolist(), [], [[v for v in face if v >= 0] for face in model.faces.tolist()])
+    mesh.from_pydata(
+        to_blender(model.mean_shape).tolist(),
+        [],
+        [[v for v in face if v >= 0] for face in model.faces.tolist()],
+    )
     layer = mesh.color_attributes.new("albedo", "FLOAT_COLOR", "POINT")
-    linear = np.concatenate([np.clip(model.texture_mean, 0, 1) ** 2.2, np.ones((len(model.texture_mean), 1))], 1)
+    linear = np.concatenate(
+        [np.clip(model.texture_mean, 0, 1) ** 2.2, np.ones((len(model.texture_mean), 1))], 1
+    )
     layer.data.foreach_set("color", linear.astype(np.float32).ravel())
     for name in model.material_names:
         mesh.materials.append(material(str(name)))
@@ -111,8 +170,9 @@ def stage(size: int) -> bpy.types.Object:
     return camera
 
 
-def pictures(model: FaceModel, cells: list[tuple[np.ndarray, float, tuple[float, float]]], size: int, *,
-             wire: bool) -> Iterator[np.ndarray]:
+def pictures(
+    model: FaceModel, cells: list[tuple[np.ndarray, float, tuple[float, float]]], size: int, *, wire: bool
+) -> Iterator[np.ndarray]:
     """Render each cell (vertices (V, 3), yaw, view) to a (size, size, 3) float array, top row first."""
     camera = stage(size)
     head = make_object(model, wire=wire)
@@ -146,8 +206,10 @@ def write_png(path: Path, picture: np.ndarray) -> None:
 def posed(model: FaceModel, weights: dict[str, float]) -> np.ndarray:
     """(V, 3) vertices of the mean face at expression `weights`."""
     names = model.names
-    return model.mean_shape + sum((w * model.expression_basis[names.index(name)] for name, w in weights.items()),
-                                  np.zeros_like(model.mean_shape))
+    return model.mean_shape + sum(
+        (w * model.expression_basis[names.index(name)] for name, w in weights.items()),
+        np.zeros_like(model.mean_shape),
+    )
 
 
 def cells_of(model: FaceModel, kind: str) -> list[tuple[np.ndarray, float, tuple[float, float]]]:
@@ -156,8 +218,10 @@ def cells_of(model: FaceModel, kind: str) -> list[tuple[np.ndarray, float, tuple
         return [(posed(model, weights), yaw, view) for weights, yaw, view in SETS[kind]]
     random = np.random.default_rng(3)
     people = random.normal(size=(12, len(model.identity_basis)))
-    return [(model.mean_shape + np.tensordot(person, model.identity_basis, 1), 25.0 * (i % 2), FACE)
-            for i, person in enumerate(people)]
+    return [
+        (model.mean_shape + np.tensordot(person, model.identity_basis, 1), 25.0 * (i % 2), FACE)
+        for i, person in enumerate(people)
+    ]
 
 
 def main() -> None:
@@ -173,7 +237,9 @@ def main() -> None:
     cells = list(pictures(model, cells_of(model, options.set), options.size, wire=options.wire))
     columns = 4
     cells += [np.zeros_like(cells[0])] * (-len(cells) % columns)
-    write_png(options.out, np.vstack([np.hstack(cells[i:i + columns]) for i in range(0, len(cells), columns)]))
+    write_png(
+        options.out, np.vstack([np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)])
+    )
 
 
 if __name__ == "__main__":

@@ -76,13 +76,17 @@ def neck_ring(oval: np.ndarray) -> np.ndarray:
     middle = 0.5 * (oval[:, 1].min() + oval[:, 1].max())
     turn = np.arctan2(oval[:, 0] / np.abs(oval[:, 0]).max(), (oval[:, 1] - middle) / np.ptp(oval[:, 1]) * 2)
     axis = NECK_TOP + (NECK_BOTTOM - NECK_TOP) * (NECK_CUT - NECK_TOP[1]) / (NECK_BOTTOM[1] - NECK_TOP[1])
-    return axis + neck_radius(np.array(NECK_CUT)) * np.stack([np.sin(turn), np.zeros(len(turn)), -np.cos(turn)], 1)
+    return axis + neck_radius(np.array(NECK_CUT)) * np.stack(
+        [np.sin(turn), np.zeros(len(turn)), -np.cos(turn)], 1
+    )
 
 
 def rings(oval: np.ndarray) -> np.ndarray:
     """(RINGS, N, 3) points outside the face oval (N, 3), from the first ring beyond it to the neck's cut."""
     start, end = _to_map(oval), _to_map(neck_ring(oval))
-    offset = np.linalg.norm(oval - CENTRE, axis=1) - np.linalg.norm(surface(_from_map(start)) - CENTRE, axis=1)
+    offset = np.linalg.norm(oval - CENTRE, axis=1) - np.linalg.norm(
+        surface(_from_map(start)) - CENTRE, axis=1
+    )
     result = []
     for step in range(1, RINGS + 1):
         t = (step / RINGS) ** 1.15
@@ -109,7 +113,9 @@ def fair(points: np.ndarray, quads: np.ndarray, free: np.ndarray, pull: np.ndarr
     ones = np.ones(len(edges))
     adjacency = sparse.coo_matrix((ones, (edges[:, 0], edges[:, 1])), shape=(len(points),) * 2).tocsr()
     adjacency = ((adjacency + adjacency.T) > 0).astype(float)
-    operator = sparse.identity(len(points)) - sparse.diags(1 / np.asarray(adjacency.sum(1)).ravel()) @ adjacency
+    operator = (
+        sparse.identity(len(points)) - sparse.diags(1 / np.asarray(adjacency.sum(1)).ravel()) @ adjacency
+    )
     operator = operator.tocsr()
     fixed = np.setdiff1d(np.arange(len(points)), free)
     near = np.unique(np.concatenate([free, adjacency[free].nonzero()[1]]))

@@ -12,9 +12,20 @@ from blender_assets.head.topology import inside
 
 REGIONS = ("face", "lips", "jaw", "brow", "eyes", "scalp", "neck")
 HAIR = np.array((0.20, 0.15, 0.12))
-PARTS = {"mouth_bag": (0.36, 0.13, 0.12), "teeth_upper": (0.90, 0.87, 0.80), "teeth_lower": (0.88, 0.85, 0.78),
-         "tongue": (0.68, 0.34, 0.34), "eye_left": (0.90, 0.88, 0.86), "eye_right": (0.90, 0.88, 0.86)}
-MATERIALS = {"gums": (0.66, 0.35, 0.35), "lips": (0.60, 0.30, 0.29), "iris": (0.33, 0.26, 0.20), "pupil": (0.03, 0.03, 0.03)}
+PARTS = {
+    "mouth_bag": (0.36, 0.13, 0.12),
+    "teeth_upper": (0.90, 0.87, 0.80),
+    "teeth_lower": (0.88, 0.85, 0.78),
+    "tongue": (0.68, 0.34, 0.34),
+    "eye_left": (0.90, 0.88, 0.86),
+    "eye_right": (0.90, 0.88, 0.86),
+}
+MATERIALS = {
+    "gums": (0.66, 0.35, 0.35),
+    "lips": (0.60, 0.30, 0.29),
+    "iris": (0.33, 0.26, 0.20),
+    "pupil": (0.03, 0.03, 0.03),
+}
 
 
 def _from_polygon(plane: np.ndarray, loop: np.ndarray, width: float) -> np.ndarray:
@@ -33,10 +44,15 @@ def face_masks(on: Canvas) -> dict[str, np.ndarray]:
     oval = on.head.face.loops["oval"]
     distance = np.sqrt(((plane[:, None] - plane[oval][None]) ** 2).sum(-1)).min(1)
     brows = np.zeros(len(plane))
-    for loop in ((276, 283, 282, 295, 285, 336, 296, 334, 293, 300), (46, 53, 52, 65, 55, 107, 66, 105, 63, 70)):
+    for loop in (
+        (276, 283, 282, 295, 285, 336, 296, 334, 293, 300),
+        (46, 53, 52, 65, 55, 107, 66, 105, 63, 70),
+    ):
         brows = np.maximum(brows, _from_polygon(plane, np.array(loop), 0.003))
-    eyes = np.maximum(_from_polygon(plane, on.head.face.loops["eye_left"], 0.012),
-                      _from_polygon(plane, on.head.face.loops["eye_right"], 0.012))
+    eyes = np.maximum(
+        _from_polygon(plane, on.head.face.loops["eye_left"], 0.012),
+        _from_polygon(plane, on.head.face.loops["eye_right"], 0.012),
+    )
     outer = _from_polygon(plane, np.array(lm.LIPS_OUTER), 0.002)
     return {"face": smoothstep(distance, 0.0, 0.012), "lips": outer, "brow": brows, "eyes": eyes}
 
@@ -48,9 +64,11 @@ def regions(on: Canvas) -> tuple[tuple[str, ...], np.ndarray]:
     masks = {name: np.zeros(len(skin)) for name in REGIONS}
     for name, values in face_masks(on).items():
         masks[name][: len(on.rest)] = values
-    outer = skin[len(on.rest):]
-    masks["jaw"] = np.concatenate([np.clip(on.jaw, 0, 1), np.clip(on.jaw[head.column], 0, 1) * head.fade[len(on.rest):]])
-    masks["scalp"][len(on.rest):] = scalp(outer)
+    outer = skin[len(on.rest) :]
+    masks["jaw"] = np.concatenate(
+        [np.clip(on.jaw, 0, 1), np.clip(on.jaw[head.column], 0, 1) * head.fade[len(on.rest) :]]
+    )
+    masks["scalp"][len(on.rest) :] = scalp(outer)
     masks["neck"] = smoothstep(skin[:, 1], 0.085, 0.12)
     rows = []
     for name in REGIONS:
@@ -60,13 +78,28 @@ def regions(on: Canvas) -> tuple[tuple[str, ...], np.ndarray]:
 
 def scalp(points: np.ndarray) -> np.ndarray:
     """(N,) 1 where hair grows: behind and above a line from the forehead over the ears to the nape."""
-    line = np.interp(points[:, 2], [-0.04, 0.0, 0.035, 0.06, 0.10, 0.16], [-0.092, -0.08, -0.052, -0.03, 0.035, 0.05])
-    return smoothstep(points[:, 1] - line, 0.008, -0.010)
+    line = np.interp(
+        points[:, 2], [-0.04, 0.0, 0.035, 0.06, 0.10, 0.16], [-0.092, -0.08, -0.052, -0.03, 0.035, 0.05]
+    )
+    soft = 0.008 + 0.012 * smoothstep(points[:, 2], 0.05, 0.11)
+    return smoothstep((points[:, 1] - line) / soft, 1, -1)
 
 
 def _part_region(part: Part, name: str) -> np.ndarray:
-    full = {"face": ("lids_left", "lids_right", "eye_left", "eye_right", "mouth_bag", "teeth_upper", "teeth_lower", "tongue"),
-            "eyes": ("lids_left", "lids_right", "eye_left", "eye_right"), "jaw": ("teeth_lower", "tongue")}
+    full = {
+        "face": (
+            "lids_left",
+            "lids_right",
+            "eye_left",
+            "eye_right",
+            "mouth_bag",
+            "teeth_upper",
+            "teeth_lower",
+            "tongue",
+        ),
+        "eyes": ("lids_left", "lids_right", "eye_left", "eye_right"),
+        "jaw": ("teeth_lower", "tongue"),
+    }
     return np.full(len(part.vertices), 1.0 if part.name in full.get(name, ()) else 0.0)
 
 
@@ -95,10 +128,8 @@ def texture(on: Canvas, learned: dict[str, np.ndarray]) -> tuple[np.ndarray, np.
 
 
 def _tone(on: Canvas, face: np.ndarray) -> np.ndarray:
-    """(1 + J, 3) mean of colours and modes (1 + J, N, 3) over cheeks and forehead."""
-    masks = face_masks(on)
-    plain = (masks["face"] > 0.9) & (masks["lips"] + masks["brow"] + masks["eyes"] < 0.05)
-    return face[:, plain].mean(1)
+    """(1 + J, 3) mean of colours and modes (1 + J, N, 3) at the face's oval, which neck and skull continue."""
+    return face[:, on.head.face.loops["oval"]].mean(1)
 
 
 def _part_colours(part: Part, tone: np.ndarray) -> np.ndarray:
@@ -106,7 +137,7 @@ def _part_colours(part: Part, tone: np.ndarray) -> np.ndarray:
     colours = np.zeros((len(tone), len(part.vertices), 3))
     if part.name.startswith(("ear", "lids")):
         colours[:] = tone[:, None]
-        pink = np.array([1.0, 0.88, 0.87]) if part.name.startswith("ear") else np.array([0.98, 0.72, 0.70])
+        pink = np.array([1.0, 0.95, 0.94]) if part.name.startswith("ear") else np.array([0.93, 0.82, 0.80])
         colours[0] *= pink
     else:
         colours[0] = _part_colour(part)

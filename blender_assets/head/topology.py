@@ -120,7 +120,9 @@ def _badness(corners: np.ndarray) -> float:
     return float(np.abs((before * after).sum(1) / norm).max())
 
 
-def split(plane: np.ndarray, polygons: list[list[int]]) -> tuple[np.ndarray, np.ndarray, dict[tuple[int, int], int]]:
+def split(
+    plane: np.ndarray, polygons: list[list[int]]
+) -> tuple[np.ndarray, np.ndarray, dict[tuple[int, int], int]]:
     """Every polygon cut into quads at edge middles and centre: new plane (V, 2), quads (F, 4), edge → middle vertex."""
     points = [*plane]
     middle: dict[tuple[int, int], int] = {}
@@ -167,8 +169,10 @@ def laplacian(plane: np.ndarray, quads: np.ndarray) -> sparse.csr_matrix:
         rows += [a, b]
         columns += [b, a]
         values += [cotangent, cotangent]
-    matrix = sparse.coo_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))),
-                               shape=(len(plane), len(plane))).tocsr()
+    matrix = sparse.coo_matrix(
+        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))),
+        shape=(len(plane), len(plane)),
+    ).tocsr()
     return (sparse.diags(np.asarray(matrix.sum(1)).ravel()) - matrix).tocsr()
 
 
@@ -201,8 +205,11 @@ def _midline_points(plane: np.ndarray, spacing: float) -> np.ndarray:
     """(N, 2) points that halve the wide gaps of the midline's landmarks, but for the gap between the lips."""
     middle = np.flatnonzero(np.abs(plane[:, 0]) < MIDLINE)
     middle = middle[np.argsort(plane[middle, 1])]
-    gaps = [(a, b) for a, b in itertools.pairwise(middle.tolist())
-            if plane[b, 1] - plane[a, 1] > 1.3 * spacing and (a, b) != (13, 14)]
+    gaps = [
+        (a, b)
+        for a, b in itertools.pairwise(middle.tolist())
+        if plane[b, 1] - plane[a, 1] > 1.3 * spacing and (a, b) != (13, 14)
+    ]
     return np.array([0.5 * (plane[a] + plane[b]) * [0, 1] for a, b in gaps]).reshape(-1, 2)
 
 
@@ -214,7 +221,9 @@ def build_face(plane: np.ndarray, spacing: float = 0.0095) -> FaceMesh:
     for edge in range(len(lm.OVAL)):
         known[lm.FACE_COUNT + edge] = curve_middle(list(lm.OVAL), (), edge, known)
     loops["oval"] = [v for edge, landmark in enumerate(lm.OVAL) for v in (landmark, lm.FACE_COUNT + edge)]
-    added = np.array([sum(w * plane[i] for i, w in known[lm.FACE_COUNT + e].items()) for e in range(len(lm.OVAL))])
+    added = np.array(
+        [sum(w * plane[i] for i, w in known[lm.FACE_COUNT + e].items()) for e in range(len(lm.OVAL))]
+    )
     points = np.concatenate([plane, added, _midline_points(plane, spacing)])
     oval = np.array(loops["oval"])
     points = np.concatenate([points, fill_points(points, oval, spacing)])

@@ -97,7 +97,7 @@ def spectra(samples: np.ndarray, warp: float = 1.0) -> tuple[np.ndarray, np.ndar
     filters, mel, energy = mel_filters(warp).T, np.empty((steps, FILTERS), np.float32), np.empty(steps, np.float32)
     for start in range(0, steps, _BLOCK):
         # In blocks, so that an hour of speech doesn't need half a gigabyte of spectra.
-        power = np.abs(rfft(windows[start:start + _BLOCK], FFT)) ** 2 / FFT
+        power = np.abs(np.asarray(rfft(windows[start:start + _BLOCK], FFT))) ** 2 / FFT
         mel[start:start + _BLOCK], energy[start:start + _BLOCK] = power @ filters, power.sum(1)
     return mel, energy
 

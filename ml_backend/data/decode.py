@@ -25,6 +25,7 @@ SMOOTH = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL
 # AVColorSpace (what the stream says) → the matrix swscale is to use.
 MATRICES = {1: Colorspace.ITU709, 4: Colorspace.FCC, 5: Colorspace.ITU601, 6: Colorspace.ITU601,
             7: Colorspace.SMPTE240M, 9: Colorspace.BT2020, 10: Colorspace.BT2020}
+COMB = 10  # levels; less is texture or noise
 ANAMORPHIC_MIN, ANAMORPHIC_MAX = 1.005, 4.0
 
 
@@ -170,6 +171,18 @@ def pixel_aspect(stream: VideoStream, frame: VideoFrame) -> float:
     return float(aspect) if aspect else 1.0
 
 
+def comb_out(image: np.ndarray) -> None:
+    """Take the second field's teeth out of an interlaced (H, W, 3) uint8 picture, in place.
+
+    An odd line that is brighter, or darker, than both its neighbours by more than `COMB` levels gets their mean: moving
+    parts lose the comb, still parts keep their full height.
+    """
+    rows = image[: len(image) - (len(image) + 1) % 2].astype(np.int16)
+    above, line, below = rows[:-2:2], rows[1:-1:2], rows[2::2]
+    toothed = ((line - above).astype(np.int32) * (line - below) > COMB**2).any(2, keepdims=True)
+    image[1 : len(rows) - 1 : 2] = np.where(toothed, (above + below + 1) // 2, line).astype(np.uint8)
+
+
 class ToRgb:
     """Turns decoded frames into upright RGB of one size, that of the first frame.
 
@@ -200,6 +213,8 @@ class ToRgb:
         image = converted.to_ndarray()
         if hdr_video:
             image = hdr.to_sdr(image, frame.color_trc)
+        if frame.interlaced_frame and len(image) == frame.height:
+            comb_out(image)
         transpose, mirror, flip = self._turn
         image = image.transpose(1, 0, 2) if transpose else image
         return np.ascontiguousarray(image[:: -1 if flip else 1, :: -1 if mirror else 1])

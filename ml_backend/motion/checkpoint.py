@@ -19,6 +19,7 @@ from ml_backend.motion.network import MotionConfig, MotionEnsemble, build
 from ml_backend.motion.statistics import Statistics
 
 SCHEMA, VERSION = "parley.motion", "1"
+_OPERATOR = "lip_operator"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class MotionWeights:
     network : in eval mode
     statistics : of the people it was trained on
     gain : (K,) float32, how many times further than the network says a channel really moves (an MSE network is timid)
+    operator : (K, M) float32, mm per unit weight, what each expression does to the lips (`measure.lip_operator`)
     provenance : JSON-able dict: seed, steps, scores, shards
     identifier : first 16 hex digits of the file's SHA-256, "" before it is saved
     """
@@ -37,6 +39,7 @@ class MotionWeights:
     network: MotionEnsemble
     statistics: Statistics
     gain: np.ndarray
+    operator: np.ndarray
     provenance: dict = field(default_factory=dict)
     identifier: str = ""
 
@@ -46,6 +49,7 @@ def save_weights(weights: MotionWeights, path: Path, *, half: bool = True) -> No
     kind = torch.float16 if half else torch.float32
     tensors = {name: value.to(kind) if value.is_floating_point() else value
                for name, value in weights.network.state_dict().items()}
+    tensors[_OPERATOR] = torch.from_numpy(weights.operator)
     metadata = {"schema": SCHEMA, "version": VERSION, "config": weights.network.config.to_json(),
                 "statistics": weights.statistics.to_json(),
                 "gain": json.dumps(np.round(weights.gain.astype(float), 4).tolist()),
@@ -60,6 +64,7 @@ def load_weights(path: Path) -> MotionWeights:
     statistics = Statistics.from_json(metadata.get("statistics", ""))
     network = build(config)
     try:
+        operator = tensors.pop(_OPERATOR).numpy()
         network.load_state_dict({name: value.float() if value.is_floating_point() else value
                                  for name, value in tensors.items()})
         gain = np.array(json.loads(metadata["gain"]), np.float32)
@@ -67,7 +72,7 @@ def load_weights(path: Path) -> MotionWeights:
     except (RuntimeError, KeyError, ValueError) as error:
         raise ArtefactError(f"{path} does not fit its own configuration; make the motion weights again.") from error
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
-    return MotionWeights(network.eval(), statistics, gain, provenance, digest)
+    return MotionWeights(network.eval(), statistics, gain, operator, provenance, digest)
 
 
 def write_tensors(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path) -> None:
@@ -76,11 +81,19 @@ def write_tensors(tensors: dict[str, Tensor], metadata: dict[str, str], path: Pa
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(serialise({name: value.contiguous() for name, value in tensors.items()}, metadata))
+        part.write_bytes(_ordered(serialise({name: value.contiguous() for name, value in tensors.items()}, metadata)))
         os.replace(part, path)
     except (OSError, SafetensorError) as error:
         part.unlink(missing_ok=True)
         raise UserInputError(f"Can't write {path} ({error}); free some space or choose another folder.") from error
+
+
+def _ordered(data: bytes) -> bytes:
+    """Safetensors `data` with the entries of its header sorted: their order is random otherwise, and so are hashes."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:start]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[start:]
 
 
 def read_tensors(path: Path, schema: str, version: str) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ml_backend.audio.features import FPS, STEPS_PER_FRAME, plain_steps, rich_steps, step_count
+from ml_backend.audio.features import FPS, PLAIN_SIZE, STEPS_PER_FRAME, plain_steps, rich_steps, step_count
 from ml_backend.motion.augment import Variation, draw, vary
 from ml_backend.motion.network import MotionConfig
 from ml_backend.motion.prepare import resample
@@ -43,7 +43,7 @@ class Clip:
 
 def features(config: MotionConfig, samples: np.ndarray, warp: float = 1.0) -> np.ndarray:
     """(4T + 24, D) float32 feature steps as `config` wants them, of speech `samples` (N,)."""
-    return rich_steps(samples, warp) if config.standardised or config.encoder == "temporal" else plain_steps(samples)
+    return plain_steps(samples) if config.features == PLAIN_SIZE else rich_steps(samples, warp)
 
 
 def standardise(shard: Shard, statistics: Statistics, config: MotionConfig) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import numpy as np
+from scipy.ndimage import convolve1d
 
 from ml_backend.audio.features import FPS
 from ml_backend.errors import UserInputError
@@ -15,7 +16,8 @@ POSE_SOURCES: tuple[str, ...] = get_args(PoseSource)
 _SEGMENT = 5 * FPS
 _CANDIDATES = 12
 _MIN_TRACK = FPS
-_STD_RANGE = (0.7, 1.4)
+_STD_RANGE = (0.8, 1.25)
+_SLOW = np.hanning(FPS + 2)[1:-1] / np.hanning(FPS + 2).sum()
 
 
 def head_pose(style: MotionStyle, frames: int, *, seed: int, loudness: np.ndarray | None = None,
@@ -83,12 +85,22 @@ def woven(track: np.ndarray, frames: int, loudness: np.ndarray | None, generator
 
 
 def matched(pose: np.ndarray, style: MotionStyle, frames: int) -> np.ndarray:
-    """`pose` (T, 6) centred and scaled towards the person's spread, within bounds: a short take may well be calm."""
-    centred = pose - pose.mean(0)
+    """`pose` (T, 6) centred, its slow part scaled towards the person's spread, its quick part towards their speed.
+
+    Within bounds: a short take may well be calm.
+    """
+    slow = convolve1d(pose, _SLOW, axis=0, mode="nearest")
+    quick = pose - slow
     # In a short take the mean itself may lie off the person's; give back part of it so that takes differ.
     keep = pose.mean(0) * np.exp(-frames / (8 * FPS))
-    factor = style.pose_std / np.maximum(np.sqrt(centred.var(0) + keep ** 2), 1e-9)
-    return centred * np.clip(factor, *_STD_RANGE) + keep
+    slow = slow - pose.mean(0)
+    wanted = np.abs(np.diff(style.pose_track, axis=0)).mean(0)
+    for _ in range(3):
+        speed = np.abs(np.diff(slow + quick, axis=0)).mean(0) if frames > 1 else wanted
+        quick = quick * np.clip(wanted / np.maximum(speed, 1e-9), 0.5, 1.5)
+        spread = np.sqrt((slow + quick).var(0) + keep ** 2)
+        slow = slow * np.clip(style.pose_std / np.maximum(spread, 1e-9), *_STD_RANGE)
+    return slow + quick + keep
 
 
 def _window_of(values: np.ndarray, start: int, length: int) -> np.ndarray:

@@ -121,8 +121,7 @@ def audio_lag(weights: MotionWeights, speech: Speech, track: FaceTrack) -> tuple
     """
     shard = _shard(speech, track, 0.0)
     steps = features(weights.network.config, shard.samples)
-    operator = _opening(weights)
-    heard, seen = run(weights.network, steps)[:, :-POSE_SIZE] @ operator, shard.measures[:, 0]
+    heard, seen = run(weights.network, steps)[:, :-POSE_SIZE] @ _lips(weights)[:, 0], shard.measures[:, 0]
     count = min(len(heard), len(seen))
     lags = np.arange(-MAX_LAG, MAX_LAG + 1)
     values = np.array([_lagged(heard[:count], seen[:count], int(lag)) for lag in lags])
@@ -142,12 +141,10 @@ def _lagged(heard: np.ndarray, seen: np.ndarray, lag: int) -> float:
     return pearson(heard[:lag], seen[-lag:])
 
 
-def _opening(weights: MotionWeights) -> np.ndarray:
-    """(K,) how standardised channels add up to an open mouth, without a face model: jaw, parted lips, closing."""
-    parts = {"jawOpen": 1.0, "mouthClose": -1.0, "mouthLowerDownLeft": 0.2, "mouthLowerDownRight": 0.2,
-             "mouthUpperUpLeft": 0.2, "mouthUpperUpRight": 0.2}
-    vector = np.array([parts.get(name, 0.0) for name in weights.statistics.names], np.float32)
-    return vector * weights.statistics.std if vector.any() else np.eye(len(vector), dtype=np.float32)[0]
+def _lips(weights: MotionWeights) -> np.ndarray:
+    """(K, 2): opening and width, in mm, that a network output of 1 in each channel makes."""
+    unit = weights.statistics.std[:, None] if weights.network.config.standardised else 1.0
+    return weights.operator[:, -2:] * unit
 
 
 def _unusable(speech: Speech | None, track: FaceTrack) -> str:
@@ -204,7 +201,7 @@ def _fine_tune(general: MotionWeights, shard: Shard, report: PersonaliseReport, 
     windows = Windows([split.clip], 50 if config.standardised else 16, np.random.default_rng([seed, 1]),
                       config.standardised)
     optimiser = torch.optim.Adam(network.parameters(), 3e-4 if config.standardised else 1e-4)
-    loss, anchor = lip_loss(general.statistics, None), _tail_figures(network, split, general)
+    loss, anchor = lip_loss(general.statistics, general.operator), _tail_figures(network, split, general)
     best, best_state, best_step, step = anchor, None, 0, 0
     while step < steps and step - best_step <= _PATIENCE * _EVERY:
         if time.monotonic() - started > minutes * 60:
@@ -246,12 +243,14 @@ def _update(network: torch.nn.Module, windows: Windows, optimiser: torch.optim.O
 
 
 def _tail_figures(network: torch.nn.Module, split: _Split, weights: MotionWeights) -> tuple[float, float]:
-    """What decides (correlation less error over the mouth), and the correlation of the opening, on the tail."""
+    """What decides, and the correlation of the opening, on the tail.
+
+    What decides is half the correlations of opening and width less the error of the mouth relative to its motion.
+    """
     network.eval()
     predicted, real = run(network, split.tail_steps)[:, :-POSE_SIZE], split.tail_targets[:, :-POSE_SIZE]
     count = min(len(predicted), len(real))
-    predicted, real = predicted[:count], real[:count]
-    opening = _opening(weights)
-    r = pearson(predicted @ opening, real @ opening)
-    error = float(np.mean((predicted - real) ** 2) / max(float(np.mean(real ** 2)), 1e-9))
-    return r - error, r
+    heard, seen = predicted[:count] @ _lips(weights), real[:count] @ _lips(weights)
+    opening, width = pearson(heard[:, 0], seen[:, 0]), pearson(heard[:, 1], seen[:, 1])
+    error = np.mean((heard - seen) ** 2, 0) / np.maximum(seen.var(0), 1e-9)
+    return (opening + width - float(np.minimum(error, 4).mean())) / 2, opening

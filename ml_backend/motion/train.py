@@ -107,7 +107,8 @@ class _Run:
         self.windows = Windows(clips, settings.window, np.random.default_rng(seed), settings.hide)
         self.optimiser = torch.optim.AdamW(self.network.parameters(), settings.rate, settings.betas,
                                            weight_decay=settings.decay)
-        self.loss = None if not config.standardised else lip_loss(statistics, model)
+        self.operator = lip_operator(model) if model else plain_operator(config.expressions)
+        self.loss = lip_loss(statistics, self.operator) if config.standardised else None
         self.step, self.best, self.best_step, self.seconds = 0, -np.inf, 0, 0.0
         self.rows: list[dict[str, float]] = []
 
@@ -168,7 +169,8 @@ class _Run:
             self.best, self.best_step = opening + width, self.step
             provenance = {"seed": self.seed, "step": self.step, "steps": self.steps, "opening": round(opening, 4),
                           "width": round(width, 4)}
-            best = MotionWeights(self.network, self.statistics, channel_gain(self.network, self.held_out), provenance)
+            gain = channel_gain(self.network, self.held_out)
+            best = MotionWeights(self.network, self.statistics, gain, self.operator, provenance)
             save_weights(best, self.out / "motion.safetensors")
         with (self.out / "curve.csv").open("w", newline="") as stream:
             writer = csv.DictWriter(stream, ["step", "loss", "opening", "width"])
@@ -206,15 +208,15 @@ class _Run:
         self.scores = [LipScore(**item) for item in state["scores"]]
 
 
-def lip_loss(statistics: Statistics, model: FaceModel | None) -> LipLoss:
-    """The loss for standardised targets; lips of `model`, or without one the channels themselves."""
-    std = torch.from_numpy(statistics.std)
+def lip_loss(statistics: Statistics, operator: np.ndarray) -> LipLoss:
+    """The loss for standardised targets, with lips that move by `operator` (K, M)."""
     mouth = torch.from_numpy(mouth_channels(statistics.names).astype(np.float32))
-    if model is None:
-        operator = torch.eye(len(std))[:, [*range(len(std)), 0, 1]]
-    else:
-        operator = scaled_operator(torch.from_numpy(lip_operator(model)), std)
-    return LipLoss(operator, 0.3 + 0.7 * mouth)
+    return LipLoss(scaled_operator(torch.from_numpy(operator), torch.from_numpy(statistics.std)), 0.3 + 0.7 * mouth)
+
+
+def plain_operator(expressions: int) -> np.ndarray:
+    """(K, K + 2) float32 for targets of which no face model is known: every channel by itself; the first two lead."""
+    return np.eye(expressions, dtype=np.float32)[:, [*range(expressions), 0, 1]]
 
 
 def shard_names(clips: list[Clip]) -> list[str]:

@@ -24,6 +24,7 @@ SURVEY_FRAMES = 10
 MOST_FACES = 3
 CROP_FACES = 3.0
 """Side of the crop around a small face, in face boxes."""
+AGAIN_FACES = 2.2
 CROP_PIXELS = 384
 RIVAL = 0.4
 """A second face counts when it is at least this share of the largest one's size."""
@@ -71,7 +72,27 @@ def detect(frames: Sequence[np.ndarray], *, progress: Progress = silent, source:
         people, windows = 1, _windows(frames, source)
     candidates = _follow(frames, people, windows, progress)
     landmarks, rivals = choose(candidates)
+    if not rivals:
+        _look_again(frames, landmarks)
     return _checked(landmarks, rivals, source)
+
+
+def _look_again(frames: Sequence[np.ndarray], landmarks: np.ndarray) -> None:
+    """Search frames without a face once more, enlarged around where it was before or will be; fills `landmarks` in place."""
+    found = np.isfinite(landmarks[:, 0, 0])
+    lost, known = np.flatnonzero(~found), np.flatnonzero(found)
+    if not len(lost) or not len(known):
+        return
+    low, high = landmarks[known, :, :2].min(1), landmarks[known, :, :2].max(1)
+    middle = np.stack([np.interp(lost, known, (low + high)[:, axis] / 2) for axis in (0, 1)], 1)
+    side = AGAIN_FACES * np.interp(lost, known, (high - low).max(1))
+    with _mesh(static=True, faces=1) as mesh:
+        for number, (frame, centre, wide) in enumerate(zip(lost, middle, side, strict=True)):
+            image, scale, corner = _view(_rgb(frames[frame]), np.array([*(centre - wide / 2), wide]))
+            for face in _run(mesh, image, first=number == 0)[:1]:
+                face *= scale
+                face[:, :2] += corner
+                landmarks[frame] = face
 
 
 def _checked(landmarks: np.ndarray, rivals: int, source: str) -> LandmarkTrack:
@@ -99,6 +120,9 @@ def _follow(frames: Sequence[np.ndarray], people: int, windows: np.ndarray | Non
         for number, frame in enumerate(frames):
             image, scale, corner = _view(_rgb(frame), None if windows is None else windows[number])
             faces = _run(mesh, image, first=number == 0)
+            if faces and (number == 0 or not out[-1]) and len(frames) > 1:
+                # Found by the detector, whose box is coarse: a second look starts from the landmarks.
+                faces = _run(mesh, image) or faces
             for face in faces:
                 face *= scale
                 face[:, :2] += corner

@@ -114,7 +114,7 @@ class Measurements:
 
 def measurements(points: Rig) -> Measurements:
     """Absolute rows for every landmark and, sharper, the differences an animator looks at: lips, lids, gaze, brows."""
-    groups = [(LIP_PAIRS, 0.00035), (OUTER_LIP_PAIRS, 0.0008), (WIDTH_PAIRS, 0.0003),
+    groups = [(LIP_PAIRS, 0.0002), (OUTER_LIP_PAIRS, 0.0008), (WIDTH_PAIRS, 0.0003),
               (LID_PAIRS_RIGHT + LID_PAIRS_LEFT, 0.0003), (BROW_PAIRS, 0.0010)]
     gaze = tuple((IRIS_RIGHT, corner) for corner in EYE_CORNERS_RIGHT)
     gaze += tuple((IRIS_LEFT, corner) for corner in EYE_CORNERS_LEFT)

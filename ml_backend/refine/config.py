@@ -63,11 +63,16 @@ class RefinerConfig:
     def __post_init__(self) -> None:
         if self.name not in ("default", "yi2020"):
             raise UserInputError(f"There is no refiner config {self.name!r}; use 'default' or 'yi2020'.")
-        if self.image % SIZE_MULTIPLE:
+        if self.image % self.multiple:
             raise UserInputError(
-                f"A refiner picture can't be {self.image} pixels wide; use a multiple of {SIZE_MULTIPLE}."
+                f"A refiner picture can't be {self.image} pixels wide; use a multiple of {self.multiple}."
             )
         object.__setattr__(self, "multipliers", tuple(self.multipliers))
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of pictures must be multiples of, pixels: the published network halves eight times."""
+        return 256 if self.name == "yi2020" else SIZE_MULTIPLE
 
     def as_dict(self) -> dict[str, Any]:
         """The config as JSON-ready values."""
@@ -122,6 +127,8 @@ class TrainOptions:
     structure_weight, edge_weight : weights of 1 - SSIM and of the L1 distance of image gradients
     mouth_weight, eye_weight : extra weight of the L1 term around mouth and eyes (needs landmarks)
     coarse_share : share of the time budget trained at half resolution first
+    crop, crop_until : side of the squares trained on, pixels (0 = whole frames), up to this share of the budget;
+        whole frames after it, since instance statistics of a square are not those of a frame
     disc_crop : side of the patch the discriminator sees, pixels; 0 = the whole frame
     ema : decay of the averaged weights
     tail : share of the frames, at the end, held out
@@ -146,6 +153,8 @@ class TrainOptions:
     mouth_weight: float = 4.0
     eye_weight: float = 2.0
     coarse_share: float = 0.3
+    crop: int = 0
+    crop_until: float = 0.85
     disc_crop: int = 128
     ema: float = 0.995
     tail: float = 0.2

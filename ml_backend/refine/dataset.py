@@ -31,6 +31,10 @@ class Batch:
         form = torch.channels_last
         return Batch(*(t.to(device, memory_format=form) for t in (self.window, self.target, self.weight)))
 
+    def cut(self, rows: slice, columns: slice) -> Batch:
+        """A part of the pictures."""
+        return Batch(*(t[..., rows, columns] for t in (self.window, self.target, self.weight)))
+
     def halved(self) -> Batch:
         """The batch at half resolution."""
         return Batch(*(torch.nn.functional.avg_pool2d(t, 2) for t in (self.window, self.target, self.weight)))

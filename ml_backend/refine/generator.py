@@ -62,8 +62,6 @@ class CompactUNet(nn.Module):
     have to be put right, and would change from frame to frame.
     """
 
-    multiple = 32
-
     def __init__(self, config: RefinerConfig) -> None:
         super().__init__()
         widths = [config.channels * m for m in config.multipliers]
@@ -101,8 +99,6 @@ class CompactUNet(nn.Module):
 
 class PublishedUNet(nn.Module):
     """The published trunk: 4x4 convolutions with stride 2 down and up, concatenated skips, two 7x7 heads."""
-
-    multiple = 256
 
     def __init__(self, config: RefinerConfig) -> None:
         super().__init__()

@@ -24,7 +24,7 @@ from ml_backend.refine.quality import Quality, measure
 from ml_backend.refine.trainer import Trainer, pick_frames
 from ml_backend.refine.weights import RefinerWeights, load_weights, save_weights
 
-CHECK_FRAMES = 12
+CHECK_FRAMES = 8
 FINAL_FRAMES = 60
 
 
@@ -111,13 +111,14 @@ def fine_tune(
         raise UserInputError(f"{general} has other sizes than the chosen refiner config; leave one of them out.")
     if minutes <= 0:
         raise UserInputError(f"A refiner budget of {minutes} minutes is no time; give more, or switch the refiner off.")
-    pairs = PairSequence(composites, real, landmarks_in_crop, options)
+    landmarks = None if landmarks_in_crop is None else np.asarray(landmarks_in_crop)[..., :2]
+    pairs = PairSequence(composites, real, landmarks, options)
     config = replace(config, image=pairs.real.shape[1])
     key = _fingerprint(pairs, config, options, seed, general, f"{identity} {resnet} {minutes}")
     if resume and (done := _finished(out, key)) is not None:
         return done
-    run = _Run(pairs, config, options, start, seed, Path(out), key, landmarks_in_crop)
-    run.features = _features(pairs, identity_encoder(identity), landmarks_in_crop, resnet)
+    run = _Run(pairs, config, options, start, seed, Path(out), key, landmarks)
+    run.features = _features(pairs, identity_encoder(identity), landmarks, resnet)
     if resume:
         run.resume()
     run.train(minutes * 60, progress, max_steps)
@@ -163,7 +164,7 @@ class _Run:
             self._look()
         before, looked = self.seconds, self.seconds
         begun = time.monotonic()
-        every = min(self.options.checkpoint_seconds, budget / 8)
+        every = min(self.options.checkpoint_seconds, budget / 6)
         try:
             while self.seconds < budget and (max_steps is None or self.trainer.steps < max_steps):
                 self._step(self.seconds / budget if max_steps is None else self.trainer.steps / max_steps)

@@ -101,19 +101,28 @@ class Trainer:
         """
         batch, spatial, identity = batch.to(self.device), spatial.to(self.device), identity.to(self.device)
         losses = {"memory": self._memory_step(spatial, identity)}
-        batch = batch.halved() if share < self.options.coarse_share else batch
+        batch = self._scaled(batch, share)
         gan = self.options.gan_weight * ramp(share, self.options.gan_start, self.options.gan_full)
         self.generator.train()
         with autocast(self.device):
             output, _, attention = self.generator(batch.window, identity)
         output, attention = output.float(), attention.float()
-        patch = self._patch(batch.weight) if gan > 0 else None
+        patch = self._square(batch.weight, self.options.disc_crop) if gan > 0 else None
         if patch is not None:
             losses["discriminator"] = self._discriminator_step(batch, output.detach(), patch)
         losses |= self._generator_step(batch, output, attention, gan, patch, share)
         self._update_average()
         self.steps += 1
         return losses
+
+    def _scaled(self, batch: Batch, share: float) -> Batch:
+        """Half resolution first, then squares around the features, whole frames at last."""
+        multiple, options = self.config.multiple, self.options
+        if share < options.coarse_share and not any(side % (2 * multiple) for side in batch.weight.shape[-2:]):
+            return batch.halved()
+        if options.crop >= multiple and share < options.crop_until:
+            return batch.cut(*self._square(batch.weight, options.crop - options.crop % multiple))
+        return batch
 
     def _memory_step(self, spatial: Tensor, identity: Tensor) -> float:
         loss = self.memory.triplet_loss(self.memory.query(spatial), identity)
@@ -164,6 +173,9 @@ class Trainer:
         return {name: float(value.detach()) for name, value in terms.items()}
 
     def _descend(self, name: str, loss: Tensor, rate: float | None = None) -> None:
+        if not bool(torch.isfinite(loss.detach())):
+            # One such step would end in weights that never come back.
+            return
         optimiser = self.optimisers[name]
         for group in optimiser.param_groups:
             group["lr"] = rate if rate is not None else group["lr"]
@@ -171,10 +183,10 @@ class Trainer:
         loss.backward()
         optimiser.step()
 
-    def _patch(self, weight: Tensor) -> tuple[slice, slice]:
-        """A random square for the discriminator, centred where the weights say the features are."""
+    def _square(self, weight: Tensor, side: int) -> tuple[slice, slice]:
+        """A random square of `side` pixels (0 = all), mostly where the weights say the features are."""
         height, width = weight.shape[-2:]
-        side = min(self.options.disc_crop or max(height, width), height, width)
+        side = min(side or max(height, width), height, width)
         chance = F.adaptive_avg_pool2d(weight.mean((0, 1), keepdim=True), 16)[0, 0].double().cpu().numpy() ** 2
         cell = int(self.crops.choice(256, p=chance.ravel() / chance.sum()))
         y = int(np.clip((cell // 16 + 0.5) * height / 16 - side / 2, 0, height - side))

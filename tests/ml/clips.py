@@ -14,13 +14,13 @@ CLOCK = 90000
 
 
 def write_clip(path: Path, images: Sequence[np.ndarray], times: Sequence[float], *, codec: str = "libx264",
-               pix_fmt: str = "yuv444p", matrix: Colorspace = Colorspace.ITU601, tag: int | None = None, full: bool = False,
-               trc: int | None = None, aspect: Fraction | None = None, container: str | None = None) -> Path:
+               pix_fmt: str = "yuv444p", matrix: Colorspace = Colorspace.ITU601, tag: int | None = None,
+               full: bool = False, trc: int | None = None, aspect: Fraction | None = None) -> Path:
     """A clip that shows `images` (H, W, 3 uint8 RGB) at `times` (seconds)."""
     options = {"crf": "0", "preset": "ultrafast"} if codec == "libx264" else {}
     lengths = np.diff(times).tolist()
     lengths.append(lengths[-1] if lengths else 0.04)
-    with av.open(str(path), "w", format=container) as out:
+    with av.open(str(path), "w") as out:
         stream = out.add_stream(codec, rate=Fraction(1 / lengths[-1]).limit_denominator(1001), options=options)
         stream.height, stream.width = images[0].shape[:2]
         stream.pix_fmt = pix_fmt

@@ -1,4 +1,4 @@
-"""A tiny face model, tiny statistics, and speech whose loudness is the truth about the mouth: what motion tests share."""
+"""A tiny face model, tiny statistics, and speech whose loudness is the truth about the mouth: shared by tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from ml_backend.motion import shards
 from ml_backend.motion.network import MotionConfig, MotionEnsemble, build
 from ml_backend.motion.statistics import Statistics
 
-NAMES = ["jawOpen", "mouthStretchLeft", "mouthClose", "eyeBlinkLeft", "eyeBlinkRight", "eyeLookOutLeft", "eyeLookInLeft"]
+# One thread: on a busy machine the threads of such small networks wait for each other more than they work.
+torch.set_num_threads(1)
+
+NAMES = ["jawOpen", "mouthStretchLeft", "mouthClose", "eyeBlinkLeft", "eyeBlinkRight", "eyeLookOutLeft",
+         "eyeLookInLeft"]
 TINY = MotionConfig(name="tiny", channels=16, hidden=16, layers=1, dropout=0.0, expressions=len(NAMES))
 
 
@@ -41,8 +45,9 @@ def face() -> FaceModel:
     return FaceModel(np.array("toy"), shape, np.zeros((1, 4, 3), np.float32), basis, np.array(NAMES),
                      np.full((4, 3), 0.5, np.float32), np.zeros((1, 4, 3), np.float32), faces,
                      np.zeros((4, 2), np.float32), faces, np.zeros(1, np.int32), np.array(["skin"]),
-                     np.array([13, 14, 78, 308], np.int32), np.arange(4, dtype=np.int32), np.array(["face", "lips"]), whole,
-                     np.array(["skin"]), np.zeros(4, np.int32), np.array(["head", "jaw", "eye_left", "eye_right"]),
+                     np.array([13, 14, 78, 308], np.int32), np.arange(4, dtype=np.int32), np.array(["face", "lips"]),
+                     whole, np.array(["skin"]), np.zeros(4, np.int32),
+                     np.array(["head", "jaw", "eye_left", "eye_right"]),
                      np.zeros((4, 3), np.float32))
 
 
@@ -50,7 +55,8 @@ def babble(seconds: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """(N,) samples and (T,) their loudness in [0, 1]: bursts of a buzz at random times, and nothing else to learn."""
     generator = np.random.default_rng(seed)
     frames = round(seconds * 25)
-    level = np.clip(np.convolve(generator.standard_normal(frames + 20), np.hanning(9), "same")[10:-10] * 0.35 + 0.3, 0, 1)
+    wander = np.convolve(generator.standard_normal(frames + 20), np.hanning(9), "same")[10:-10]
+    level = np.clip(wander * 0.35 + 0.3, 0, 1)
     time = np.arange(frames * 640) / 16000
     envelope = np.interp(time, (np.arange(frames) + 0.7) / 25, level)
     buzz = sum(np.sin(2 * np.pi * 130 * k * time + k * k) / k for k in range(1, 25))

@@ -36,7 +36,8 @@ def flashes(seconds: float, at: float, width: int = 64, height: int = 48) -> Ite
 def decoded(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """Frame times, frames (T, H, W, 3), samples (N,) from time 0, sample rate."""
     with av.open(str(path)) as film:
-        pairs = [(f.time, f.to_ndarray(format="rgb24", src_colorspace=1, dst_colorspace=1)) for f in film.decode(video=0)]
+        colours = {"format": "rgb24", "src_colorspace": 1, "dst_colorspace": 1}
+        pairs = [(frame.time, frame.to_ndarray(**colours)) for frame in film.decode(video=0)]
     with av.open(str(path)) as film:
         rate = film.streams.audio[0].rate
         blocks = [(f.time, f.to_ndarray()[0]) for f in film.decode(audio=0)]
@@ -88,7 +89,7 @@ def test_speech_from_a_video_keeps_its_delay(tmp_path: Path) -> None:
     with av.open(str(video), "w") as out:
         picture = out.add_stream("libx264", rate=25, width=32, height=24, pix_fmt="yuv420p")
         sound = out.add_stream("aac", rate=48000, layout="mono")
-        for k in range(25):
+        for _ in range(25):
             out.mux(picture.encode(av.VideoFrame.from_ndarray(grey(0), format="rgb24")))
         out.mux(picture.encode(None))
         samples = np.zeros((1, 24000), np.float32)
@@ -163,7 +164,8 @@ def test_provenance_names_its_sources(tmp_path: Path) -> None:
     speech = tmp_path / "s.wav"
     speech.write_bytes(b"abc")
     facts = provenance(speech=speech, weights={"motion": "m1"}, seed=7)
-    assert facts["speech"] == {"name": "s.wav", "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}
+    assert facts["speech"]["name"] == "s.wav"
+    assert facts["speech"]["sha256"].startswith("ba7816bf8f01cfea414140de5dae2223")  # of "abc", FIPS 180
     line = comment(facts)
     assert line.startswith("Synthetic speech animation made with Parley {")
     assert json.loads(line[line.index("{") :])["seed"] == 7
@@ -182,7 +184,10 @@ def test_contact_sheet_shows_the_frames_in_order(tmp_path: Path) -> None:
         pytest.approx(20 + 40 * k, abs=3) for k in range(6)]
 
 
-@pytest.mark.parametrize("crop", [(10.0, 8.0, 32.0), (12.3, 4.7, 50.0), (-10.0, 30.0, 60.0), (70.0, 50.0, 40.0), (20.2, 9.1, 17.0)])
+CROPS = [(10.0, 8.0, 32.0), (12.3, 4.7, 50.0), (-10.0, 30.0, 60.0), (70.0, 50.0, 40.0), (20.2, 9.1, 17.0)]
+
+
+@pytest.mark.parametrize("crop", CROPS)
 def test_paste_back_is_the_inverse_of_the_crop(crop: tuple[float, float, float]) -> None:
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:80, :100]
@@ -198,7 +203,8 @@ def test_paste_back_is_the_inverse_of_the_crop(crop: tuple[float, float, float])
     pasted = paste_back(frame, noise, crop, mask)
     left, top, side = crop
     margin = 9 * side / 32 - 2 * side / 32
-    inside = (x + 0.5 > left + margin) & (x + 0.5 < left + side - margin) & (y + 0.5 > top + margin) & (y + 0.5 < top + side - margin)
+    reach = side / 2 - margin
+    inside = (np.abs(x + 0.5 - left - side / 2) < reach) & (np.abs(y + 0.5 - top - side / 2) < reach)
     assert np.array_equal(pasted[~inside], frame[~inside])
     if inside.any():
         assert (pasted != frame)[inside].mean() > 0.3

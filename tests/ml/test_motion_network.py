@@ -11,8 +11,9 @@ import torch
 from ml_backend.audio.features import plain_steps, rich_steps
 from ml_backend.errors import ArtefactError
 from ml_backend.motion import checkpoint, losses
+from ml_backend.motion.measure import lip_operator
 from ml_backend.motion.network import CONFIGS, DEFAULT, YI2020, MotionConfig, build, parameter_count
-from tests.ml.motion_toys import NAMES, statistics, tiny
+from tests.ml.motion_toys import NAMES, face, statistics, tiny
 
 
 def test_the_published_network_has_the_published_size_and_shapes():
@@ -75,7 +76,8 @@ def test_weights_survive_the_file(tmp_path):
     network = tiny().eval()
     gain = np.linspace(1, 2, len(NAMES)).astype(np.float32)
     path = tmp_path / "motion.safetensors"
-    checkpoint.save_weights(checkpoint.MotionWeights(network, statistics(), gain, {"seed": 3}), path, half=False)
+    weights = checkpoint.MotionWeights(network, statistics(), gain, lip_operator(face()), {"seed": 3})
+    checkpoint.save_weights(weights, path, half=False)
     loaded = checkpoint.load_weights(path)
     steps = torch.randn(1, 64, 26)
     with torch.inference_mode():
@@ -83,6 +85,7 @@ def test_weights_survive_the_file(tmp_path):
     assert loaded.provenance == {"seed": 3}
     assert len(loaded.identifier) == 16
     np.testing.assert_allclose(loaded.gain, gain, atol=1e-4)
+    np.testing.assert_array_equal(loaded.operator, lip_operator(face()))
     np.testing.assert_allclose(loaded.statistics.pose_spectrum, statistics().pose_spectrum, atol=1e-5)
 
 

@@ -13,7 +13,9 @@ from ml_backend.motion import postprocess
 from ml_backend.motion.blink import blink_frames, blinks
 from ml_backend.motion.checkpoint import MotionWeights
 from ml_backend.motion.head_pose import POSE_SOURCES, head_pose
-from ml_backend.motion.predict import PredictOptions, predict, run_in_parts
+from ml_backend.motion.measure import lip_operator
+from ml_backend.motion.predict import predict, run_in_parts
+from ml_backend.motion.score import run
 from ml_backend.motion.statistics import blink_statistics
 from ml_backend.motion.style import default_style, longest_steady, style_from_track
 from tests.ml.motion_toys import NAMES, babble, face, shard, speech, statistics, tiny
@@ -25,7 +27,7 @@ def weights():
     network = tiny(3).eval()
     for parameter in network.members[0].head.parameters():
         parameter.data *= 20
-    return MotionWeights(network, statistics(), np.ones(len(NAMES), np.float32), {}, "0123")
+    return MotionWeights(network, statistics(), np.ones(len(NAMES), np.float32), lip_operator(face()), {}, "0123")
 
 
 def pausing(seconds: float = 6.0) -> np.ndarray:
@@ -53,12 +55,23 @@ def test_silence_closes_and_stills_the_lips(weights):
     assert spoken.std(0).max() > 0.02
 
 
-def test_the_mouth_factor_scales_the_mouth(weights):
+def test_reach_and_gain_scale_the_mouth_and_nothing_else():
+    style = replace(default_style(statistics()), amplitude=0.5)
+    deviation = np.sin(np.arange(100) / 4)[:, None] * np.ones(len(NAMES), np.float32)
+    gain = np.array([2, 1, 1, 1, 1, 1, 1], np.float32)
+    found = postprocess.to_weights(deviation, statistics().std, gain, style, 3.0) - style.neutral
+    spread = np.sqrt(0.5) * 0.1
+    np.testing.assert_allclose(found.std(0), spread * np.array([3, 1.5, 1.5, 1, 1, 1, 1]), rtol=0.05)
+
+
+def test_smoothing_calms_trembling_but_not_syllables():
+    time = np.arange(200) / 25
+    syllables, trembling = np.sin(2 * np.pi * 3 * time), np.cos(np.pi * np.arange(200))
     style = default_style(statistics())
-    samples = pausing()
-    small = predict(speech(samples), weights, face(), style=replace(style, amplitude=0.3)).expression[:45, 0].std()
-    large = predict(speech(samples), weights, face(), style=replace(style, amplitude=0.6)).expression[:45, 0].std()
-    assert large == pytest.approx(2 * small, rel=0.25)
+    deviation = np.stack([syllables, syllables + 0.5 * trembling] + [syllables] * 5, 1)
+    found = (postprocess.to_weights(deviation, np.ones(7), np.ones(7), style) - style.neutral)[10:-10]
+    assert found[:, 0].max() > 0.93
+    assert np.abs(np.diff(found[:, 1], 2)).mean() < 0.6 * np.abs(np.diff(deviation[10:-10, 1], 2)).mean()
 
 
 def test_seeds_repeat_and_differ(weights):
@@ -77,7 +90,6 @@ def test_a_model_with_other_expressions_is_refused(weights):
 def test_long_speech_in_parts_is_the_same_as_in_one_piece():
     network = tiny(1).eval()
     steps = np.random.default_rng(0).standard_normal((4 * 3500 + 24, 26)).astype(np.float32)
-    from ml_backend.motion.score import run
     assert np.abs(run_in_parts(network, steps) - run(network, steps)).max() < 1e-3
 
 
@@ -107,7 +119,8 @@ def test_head_motion_goes_where_the_speech_is_lively():
     style = replace(default_style(statistics()), pose_track=pose, pose_mean=pose.mean(0), pose_std=pose.std(0))
     gains = []
     for seed in range(6):
-        speed = np.abs(np.diff(head_pose(style, 1500, seed=seed, loudness=lively.astype(np.float32))[:, :3], axis=0)).sum(1)
+        pose = head_pose(style, 1500, seed=seed, loudness=lively.astype(np.float32))
+        speed = np.abs(np.diff(pose[:, :3], axis=0)).sum(1)
         gains.append(speed[lively[1:] == 1].mean() / speed[lively[1:] == 0].mean())
     assert np.mean(gains) > 1.1
 
@@ -126,8 +139,9 @@ def test_still_and_frontal_heads():
 def test_a_photo_gets_general_motion_about_its_own_pose():
     one = shard(1, 4, "train")
     track = track_of(one)
-    photo = replace(track, landmarks=track.landmarks[:1], confidence=track.confidence[:1], expression=track.expression[:1],
-                    rotation=np.full((1, 3), 0.2, np.float32), translation=np.full((1, 3), 0.5, np.float32))
+    photo = replace(track, landmarks=track.landmarks[:1], confidence=track.confidence[:1],
+                    expression=track.expression[:1], rotation=np.full((1, 3), 0.2, np.float32),
+                    translation=np.full((1, 3), 0.5, np.float32))
     style = style_from_track(photo, statistics())
     np.testing.assert_allclose(style.pose_mean, [0.2] * 3 + [0.5] * 3, atol=1e-4)
     assert (style.pose_std > 0.5 * statistics().pose_std).all()

@@ -91,6 +91,8 @@ def test_discriminator_sees_70_pixels() -> None:
 def test_bad_config() -> None:
     with pytest.raises(UserInputError, match="multiple of 32"):
         RefinerConfig(image=250)
+    with pytest.raises(UserInputError, match="multiple of 256"):
+        replace(yi2020(), image=320)
     with pytest.raises(UserInputError, match="unknown"):
         RefinerConfig.from_dict({"colours": 3})
     assert RefinerConfig.from_dict(yi2020().as_dict()) == yi2020()

@@ -17,6 +17,7 @@ from ml_backend.refine.config import RefinerConfig, TrainOptions
 from ml_backend.refine.dataset import PairFolder, PairSequence, from_network, read_png, to_network, window_indices
 from ml_backend.refine.quality import measure
 from ml_backend.refine.train import RefineReport, fine_tune
+from ml_backend.refine.trainer import Trainer, pick_frames, ramp
 from ml_backend.refine.weights import RefinerWeights, load_weights, save_weights
 
 TINY = RefinerConfig(channels=8, disc_channels=4, style_hidden=8, multipliers=(1, 2, 2), memory_slots=8, image=64)
@@ -182,6 +183,42 @@ def test_weights_round_trip_and_damage(trained: tuple[Path, RefineReport], tmp_p
     save_weights(tmp_path / "wrong.safetensors", wrong)
     with pytest.raises(ArtefactError, match="don't fit"):
         load_weights(tmp_path / "wrong.safetensors")
+
+
+def features(count: int) -> torch.Tensor:
+    """Unit features (count, 512)."""
+    return torch.nn.functional.normalize(torch.randn(count, 512, generator=torch.Generator().manual_seed(0)), dim=1)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_every_phase_takes_a_step(share: float) -> None:
+    options = replace(QUICK, crop=32, disc_crop=64, coarse_share=0.3, gan_start=0.4, gan_full=0.5)
+    composites, real = clip(size=96)
+    config = RefinerConfig(channels=4, disc_channels=4, style_hidden=8, image=96, memory_slots=4)
+    trainer = Trainer(config, options, torch.device("cpu"), 0, None)
+    before = {name: p.detach().clone() for name, p in trainer.generator.named_parameters()}
+    losses = trainer.step(PairSequence(composites, real, None, options).batch([3], 3), features(1), features(1), share)
+    assert ("gan" in losses) == ("discriminator" in losses) == (share > 0.4)
+    assert any((p.detach() != before[name]).any() for name, p in trainer.generator.named_parameters())
+    assert int(trainer.memory.filled) == 1
+
+
+def test_a_broken_step_leaves_the_weights_alone() -> None:
+    composites, real = clip()
+    trainer = Trainer(TINY, QUICK, torch.device("cpu"), 0, None)
+    before = [p.detach().clone() for p in trainer.generator.parameters()]
+    batch = PairSequence(composites, real, None, QUICK).batch([3], 3)
+    batch.target[0, 0, 0, 0] = float("nan")
+    trainer.step(batch, features(1), features(1), 0.9)
+    for old, new in zip(before, trainer.generator.parameters(), strict=True):
+        torch.testing.assert_close(old, new.detach(), rtol=0, atol=0)
+
+
+def test_frames_are_picked_once_an_epoch() -> None:
+    epoch = [t for step in range(5) for t in pick_frames(10, 2, step, seed=3)]
+    assert sorted(epoch) == list(range(10))
+    assert epoch == [t for step in range(5) for t in pick_frames(10, 2, step, seed=3)]
+    assert ramp(0.2, 0.5, 0.8) == 0 and ramp(0.65, 0.5, 0.8) == pytest.approx(0.5) and ramp(1, 0.5, 0.8) == 1
 
 
 def test_windows_and_pictures() -> None:

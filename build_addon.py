@@ -1,0 +1,104 @@
+"""The one way to make the add-on's zip: copy → ``blender --command extension build`` → ``extension validate``.
+
+    python build_addon.py [--out dist] [--blender /path/to/blender]
+
+Where no Blender executable is found, the zip is made here, with the same checks of the manifest and the imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+NEEDED = ("schema_version", "id", "version", "name", "tagline", "maintainer", "type", "blender_version_min", "license")
+EMBEDDED = (("blender_assets/head/parley_head.npz", "assets/parley_head.npz"),)
+"""What the add-on works with where there is no backend: source, place in the zip."""
+
+
+def main() -> int:
+    """Build, check, and say where the zip lies; returns the exit code."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--out", type=Path, default=ROOT / "dist", help="folder for the zip (default: dist)")
+    options.add_argument("--blender", help="Blender executable (default: the one on the PATH)")
+    chosen = options.parse_args()
+    blender = shutil.which(chosen.blender or "blender")
+    if chosen.blender and blender is None:
+        sys.stderr.write(f"build_addon: {chosen.blender} is no Blender that can be started.\n")
+        return 2
+    with tempfile.TemporaryDirectory() as folder:
+        tree = copy_tree(Path(folder) / "parley")
+        problems = check(tree)
+        if problems:
+            sys.stderr.write("".join(f"build_addon: {problem}\n" for problem in problems))
+            return 1
+        chosen.out.mkdir(parents=True, exist_ok=True)
+        made = chosen.out / f"parley-{manifest(tree)['version']}.zip"
+        made.unlink(missing_ok=True)
+        code = build_with(blender, tree, made) if blender else build_here(tree, made)
+    if code == 0:
+        how = "built and validated by Blender" if blender else "no Blender found: built and checked here"
+        sys.stdout.write(f"{made} ({made.stat().st_size / 1e6:.1f} MB, {how})\n")
+    return code
+
+
+def copy_tree(tree: Path) -> Path:
+    """The add-on's files and its embedded assets, without caches, at `tree`."""
+    shutil.copytree(ROOT / "addon", tree, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    for source, place in EMBEDDED:
+        (tree / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / source, tree / place)
+    return tree
+
+
+def manifest(tree: Path) -> dict:
+    """The manifest of the extension at `tree`."""
+    return tomllib.loads((tree / "blender_manifest.toml").read_text(encoding="utf-8"))
+
+
+def check(tree: Path) -> list[str]:
+    """What is wrong with the extension at `tree`: manifest fields, versions that differ, absolute imports of itself."""
+    facts = manifest(tree)
+    problems = [f"blender_manifest.toml lacks {name}" for name in NEEDED if name not in facts]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    if facts.get("version") != project["version"]:
+        problems.append(f"the manifest says version {facts.get('version')}, pyproject.toml {project['version']}")
+    if not re.fullmatch(r"\d+\.\d+\.\d+", str(facts.get("version", ""))):
+        problems.append("the manifest's version is no number of three parts")
+    for path in sorted(tree.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            problems += [f"{path.relative_to(tree)} imports {name} absolutely" for name in names
+                         if name.split(".")[0] in ("addon", "ml_backend", "parley")]
+    return problems
+
+
+def build_with(blender: str, tree: Path, made: Path) -> int:
+    """Have Blender build and validate the zip; returns its exit code."""
+    command = [blender, "--command", "extension"]
+    code = subprocess.run([*command, "build", "--source-dir", tree, "--output-filepath", made], check=False).returncode
+    return code or subprocess.run([*command, "validate", made], check=False).returncode
+
+
+def build_here(tree: Path, made: Path) -> int:
+    """Zip the extension in a fixed order with fixed times, so that the same tree gives the same bytes."""
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(path for path in tree.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(str(path.relative_to(tree)), (2026, 1, 1, 0, 0, 0))
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            archive.writestr(entry, path.read_bytes())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
