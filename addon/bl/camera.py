@@ -1,4 +1,4 @@
-"""Cameras with the clip's exact intrinsics: the full frame, a square crop of it, and a portrait of a head without a clip."""
+"""Cameras with the clip's exact intrinsics: the full frame, a square crop of it, a portrait where there is no clip."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from . import space
 
 SENSOR = 36.0
 CLIP = (0.01, 1000.0)
+Window = tuple[float, float, float, float]
+"""x, y of the upper left corner, width, height; pixels of the full frame."""
 
 
 def add(name: str, focal: float, size: np.ndarray, origin: np.ndarray,
-        window: tuple[float, float, float, float] | None = None) -> bpy.types.Object:
+        window: Window | None = None) -> bpy.types.Object:
     """A camera at camera space's origin that sees `window` of a frame of `size`.
 
     Parameters
@@ -38,7 +40,7 @@ def add(name: str, focal: float, size: np.ndarray, origin: np.ndarray,
     return camera
 
 
-def portrait_window(shape: np.ndarray, pose: np.ndarray, focal: float, size: np.ndarray) -> tuple[float, float, float, float]:
+def portrait_window(shape: np.ndarray, pose: np.ndarray, focal: float, size: np.ndarray) -> Window:
     """The square window that frames the head of `shape` (V, 3) at `pose` (6,) as a portrait, pixels.
 
     A tenth of the model's height is air above it; its lowest part, where a model ends, lies below the lower edge.

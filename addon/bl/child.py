@@ -3,7 +3,7 @@
     python addon/bl/child.py job.json                                            where the bpy module is installed
     blender -b --factory-startup --python addon/bl/child.py -- job.json          with a Blender
 
-Its messages go to standard output, a JSON object a line (see `core.protocol`); what Blender prints goes to standard error.
+Its messages go to standard output, a JSON object a line (see `core.protocol`), Blender's own words to standard error.
 """
 
 from __future__ import annotations

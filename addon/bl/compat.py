@@ -54,7 +54,7 @@ def assign_action(owner: bpy.types.ID, name: str) -> bpy.types.Action:
 
 
 def new_fcurve(owner: bpy.types.ID, path: str, index: int, group: str) -> bpy.types.FCurve:
-    """A new F-curve for `path`[`index`] in the action that `assign_action` gave to `owner`, in the channel group `group`."""
+    """A new F-curve for `path`[`index`] in the action that `assign_action` gave `owner`, in channel group `group`."""
     data = owner.animation_data
     if not hasattr(data, "action_slot"):
         return data.action.fcurves.new(path, index=index, action_group=group)

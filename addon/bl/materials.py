@@ -18,7 +18,7 @@ from . import compat
 GROUP_NAME = "Parley SH Light"
 TERMS = ("1", "y", "z", "x", "x y", "y z", "3 z² − 1", "x z", "x² − y²")
 GLINT = np.array([-0.20, -0.24, -1.0])
-"""Direction, in camera space and from the eye, in which the small highlight of the cornea lies (a lamp above, to the left)."""
+"""Direction, in camera space and from the eye, of the cornea's highlight: a lamp above, to the left."""
 
 
 def kind_of(name: str) -> str:
@@ -117,7 +117,8 @@ def light_group(light: np.ndarray) -> bpy.types.ShaderNodeTree:
     return tree
 
 
-def _build(material: bpy.types.Material, group: bpy.types.ShaderNodeTree, kind: str, image: bpy.types.Image | None) -> None:
+def _build(material: bpy.types.Material, group: bpy.types.ShaderNodeTree, kind: str,
+           image: bpy.types.Image | None) -> None:
     tree = material.node_tree
     _, emission = _surface(tree)
     lit = _new(tree, "ShaderNodeGroup", (0, 0), node_tree=group)
@@ -126,7 +127,9 @@ def _build(material: bpy.types.Material, group: bpy.types.ShaderNodeTree, kind: 
     if image is None:
         albedo = _new(tree, "ShaderNodeAttribute", (-300, 0), attribute_name="parley_albedo")
     else:
-        albedo = _new(tree, "ShaderNodeTexImage", (-300, 0), image=image, extension="EXTEND")
+        # Cubic looks up the full-size texture; linear chooses a mipmap by screen derivatives, which are wild in
+        # triangles thinner than a pixel, and lands on the texture's mean: grey specks all over the face.
+        albedo = _new(tree, "ShaderNodeTexImage", (-300, 0), image=image, extension="EXTEND", interpolation="Cubic")
     tree.links.new(albedo.outputs["Color"], lit.inputs["Albedo"])
     tree.links.new(shade.outputs["Fac"], lit.inputs["Shade"])
     tree.links.new(lit.outputs["Color"], emission.inputs["Color"])
@@ -160,11 +163,13 @@ def _irradiance(tree: bpy.types.ShaderNodeTree, normal: tuple[Any, Any, Any, Any
                "y": _math(tree, "MULTIPLY", (-1000, 320), y, y)}
     values = [1.0, y, z, x, _math(tree, "MULTIPLY", (-800, 0), x, y), _math(tree, "MULTIPLY", (-800, 160), y, z),
               _math(tree, "MULTIPLY_ADD", (-800, 320), squares["z"], 3.0, -1.0),
-              _math(tree, "MULTIPLY", (-800, 480), x, z), _math(tree, "SUBTRACT", (-800, 640), squares["x"], squares["y"])]
+              _math(tree, "MULTIPLY", (-800, 480), x, z),
+              _math(tree, "SUBTRACT", (-800, 640), squares["x"], squares["y"])]
     total: Any = (0.0, 0.0, 0.0)
     for band, (value, factor, term) in enumerate(zip(values, SH_FACTORS, TERMS, strict=True)):
         place = (-400 + 100 * band, 200 * band)
-        gamma = _new(tree, "ShaderNodeCombineXYZ", (place[0], place[1] - 150), label=f"γ{band}: {term}", name=f"gamma{band}")
+        gamma = _new(tree, "ShaderNodeCombineXYZ", (place[0], place[1] - 150), label=f"γ{band}: {term}",
+                     name=f"gamma{band}")
         for socket, number in zip(gamma.inputs, light[band], strict=True):
             socket.default_value = float(number)
         weight = _math(tree, "MULTIPLY", place, value, float(factor))
@@ -204,7 +209,8 @@ def _math(tree: bpy.types.NodeTree, operation: str, place: tuple[float, float], 
     return node.outputs[0]
 
 
-def _vector(tree: bpy.types.NodeTree, operation: str, place: tuple[float, float], *values: Any, scale: Any = None) -> Any:
+def _vector(tree: bpy.types.NodeTree, operation: str, place: tuple[float, float], *values: Any,
+            scale: Any = None) -> Any:
     node = _new(tree, "ShaderNodeVectorMath", place, operation=operation)
     for socket, value in zip(node.inputs, values, strict=False):
         _feed(tree, socket, value)

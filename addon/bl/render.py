@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,12 +15,14 @@ from ..core.errors import RenderError
 from . import compat
 
 Progress = Callable[[int, int], None]
+STRETCH = 10
+"""Frames rendered in one go. More would hardly be faster, and Blender can't be stopped in between."""
 VISIBLE = 0.002
 """Least share of pixels with some alpha for a probe to count as a picture."""
 
 
 def configure(scene: bpy.types.Scene, engine: str, size: tuple[int, int], samples: int) -> None:
-    """Set `scene` to render RGBA of `size` pixels with `engine` ("eevee", "workbench"), values passed through as they are.
+    """Set `scene` to render RGBA of `size` pixels with `engine` ("eevee", "workbench"), values passed through.
 
     No shadows, no ray tracing, no volumes: the materials emit. The world's light probe is kept at its smallest, which
     alone makes an EEVEE frame five times as fast on a processor.
@@ -82,7 +84,8 @@ def frames(scene: bpy.types.Scene, indices: list[int], folder: Path, progress: P
     """Render the scene frame index + 1 of each of `indices` to `folder`/%06d.png, except those that are there.
 
     Consecutive frames are rendered in one go, which halves EEVEE's time for each. A file gets its name only when it
-    is complete. Returns the number of frames that were rendered; `progress` may raise to stop between two frames.
+    is complete. Returns the number of frames that were rendered; `progress` may raise to stop, which takes up to
+    `STRETCH` frames more.
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing = sorted({index for index in indices if not (folder / f"{index:06d}.png").exists()})
@@ -99,10 +102,10 @@ def frames(scene: bpy.types.Scene, indices: list[int], folder: Path, progress: P
 
 
 def runs(indices: list[int]) -> list[tuple[int, int]]:
-    """First and last of each stretch of consecutive numbers in the sorted `indices`."""
+    """First and last of each stretch of at most `STRETCH` consecutive numbers in the sorted `indices`."""
     found: list[tuple[int, int]] = []
     for index in indices:
-        if found and found[-1][1] == index - 1:
+        if found and found[-1][1] == index - 1 and index - found[-1][0] < STRETCH:
             found[-1] = (found[-1][0], index)
         else:
             found.append((index, index))
@@ -110,7 +113,7 @@ def runs(indices: list[int]) -> list[tuple[int, int]]:
 
 
 class _Writer:
-    """Moves each finished image to its place and counts; keeps what `progress` raised, as handlers swallow exceptions."""
+    """Moves each finished image to its place and counts; keeps what `progress` raised, as Blender swallows it."""
 
     def __init__(self, parts: Path, folder: Path, done: int, total: int, progress: Progress) -> None:
         self.parts, self.folder, self.done, self.total, self.progress = parts, folder, done, total, progress
@@ -122,7 +125,8 @@ class _Writer:
             number = scene.frame_current
             os.replace(self.parts / f"{number:06d}.png", self.folder / f"{number - 1:06d}.png")
             self.done += 1
-            self.progress(self.done, self.total)
+            if self.problem is None:
+                self.progress(self.done, self.total)
         except BaseException as problem:
             self.problem = problem
             raise
@@ -179,7 +183,7 @@ def _workbench(display: bpy.types.SceneDisplay) -> None:
 
 
 @contextmanager
-def _handler(handlers: list, function: Callable[..., None]):  # noqa: ANN202 - a generator of nothing
+def _handler(handlers: list, function: Callable[..., None]) -> Iterator[None]:
     handlers.append(function)
     try:
         yield

@@ -121,7 +121,7 @@ def inner_shade(model: FaceModel, shape: np.ndarray) -> np.ndarray:
 
 
 def _hold_neck(head: Head, rest: np.ndarray) -> None:
-    """Let the root of the neck stay behind in the pose `rest` (6,) when the head moves; models without it stay rigid."""
+    """Let the root of the neck stay behind in the pose `rest` (6,) when the head moves; without one stay rigid."""
     if ROOT_GROUP not in head.mesh.vertex_groups:
         return
     neck = bpy.data.objects.new(NECK_NAME, None)

@@ -78,7 +78,7 @@ def read(job: RenderJob) -> Inputs:
     matched = plates.load(job.plates) if job.plates is not None else None
     if matched is not None:
         if len(matched) < len(act):
-            raise UserInputError(f"{job.plates} has {len(matched)} frames, the performance {len(act)}; match them again.")
+            raise UserInputError(f"{job.plates} has {len(matched)} frames, the performance {len(act)}; match again.")
         act = replace(act, pose=matched.pose[:len(act)])
     return Inputs(model, person, person.texture(job.character.parent), act, matched)
 
@@ -152,7 +152,7 @@ def _render(job: RenderJob, inputs: Inputs, head: rig.Head, backdrop: bpy.types.
 
 
 def _save(job: RenderJob, inputs: Inputs, head: rig.Head, view: bpy.types.Object, progress: Progress) -> dict[str, Any]:
-    """The editable scene: keys at the job's rate, plates and speech in place, paths relative, written whole or not at all."""
+    """The editable scene: keys at the job's rate, plates and speech in place, written whole or not at all."""
     assert job.scene is not None
     scene = bpy.context.scene
     clock = _set_rate(scene, job.fps)
@@ -174,7 +174,8 @@ def _save(job: RenderJob, inputs: Inputs, head: rig.Head, view: bpy.types.Object
     return {"scene": str(job.scene), "scene_frames": len(frames)}
 
 
-def copy_plates(inputs: Inputs, pattern: str, folder: Path, times: np.ndarray, progress: Callable[[int, int], None]) -> Path:
+def copy_plates(inputs: Inputs, pattern: str, folder: Path, times: np.ndarray,
+                progress: Callable[[int, int], None]) -> Path:
     """Put the matched source frames of `times` (N,) s into `folder`, numbered from 1; returns the first one's path.
 
     Hard links where the disk allows them, else copies. Raises `UserInputError` if a source frame is missing.

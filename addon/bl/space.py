@@ -1,8 +1,8 @@
 """OpenCV camera space ↔ Blender's world. The only place in the add-on that converts axes.
 
-OpenCV: x right, y down, z forward. Blender: a face looks along −Y, Z is up. (x, y, z) → (x, z, −y), a pure rotation.
-The world's origin is a point of camera space, `origin`, chosen as the head's mean position, so that the head sits at the
-world's centre and the camera in front of it.
+OpenCV: x right, y down, z forward. Blender: a face looks along −Y, Z is up. (x, y, z) → (x, z, −y), a rotation.
+The origin of the world is a point of camera space, `origin`, the mean position of the head: the head sits at the
+centre of the world and the camera in front of it.
 """
 
 from __future__ import annotations

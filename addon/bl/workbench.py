@@ -28,7 +28,7 @@ LIT, WEIGHT = "parley_lit", "parley_weight"
 
 @dataclass(frozen=True)
 class Shader:
-    """What a frame is worked out from. `textured`: the skin's albedo comes from its image; `backdrop`: None = see-through."""
+    """What a frame is worked out from. `textured`: the skin's albedo comes from its image; `backdrop`: None = clear."""
 
     head: rig.Head
     model: FaceModel
@@ -60,7 +60,7 @@ class Shader:
 
 def frames(scene: bpy.types.Scene, shader: Shader, indices: list[int], folder: Path,
            progress: Callable[[int, int], None]) -> int:
-    """Render sample index i (scene frame i + 1) of `indices` to `folder`/%06d.png unless it is there; returns how many."""
+    """Render sample index i (scene frame i + 1) of `indices` to `folder`/%06d.png unless it is there; how many."""
     folder.mkdir(parents=True, exist_ok=True)
     wanted = sorted(set(indices))
     missing = [index for index in wanted if not (folder / f"{index:06d}.png").exists()]

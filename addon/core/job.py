@@ -94,12 +94,14 @@ def _check(job: RenderJob, path: Path | str) -> None:
         _require(file is None or file.is_file(), path, f"names a {name} that is not there: {file}")
     _require(job.engine in ENGINES, path, f"names the engine {job.engine}; there are {', '.join(ENGINES)}")
     _require(job.view in VIEWS, path, f"names the view {job.view}; there are {', '.join(VIEWS)}")
-    _require(isinstance(job.size, int) and 8 <= job.size <= 8192, path, f"asks for a size of {job.size}, 8 to 8192 are possible")
+    _require(isinstance(job.size, int) and 8 <= job.size <= 8192, path,
+             f"asks for a size of {job.size}, 8 to 8192 are possible")
     _require(job.fps > 0, path, f"asks for {job.fps} frames a second")
     _require(isinstance(job.samples, int) and 1 <= job.samples <= 1024, path, f"asks for {job.samples} samples")
     _require(job.backdrop is None or len(job.backdrop) == 3, path, "has a backdrop that is no RGB colour")
-    _require(all(isinstance(index, int) and index >= 0 for index in job.frames or ()), path, "has a frame that is no index")
-    _require((job.plates is None) == (job.plate_pattern is None) or job.plate_pattern is None, path,
+    _require(all(isinstance(index, int) and index >= 0 for index in job.frames or ()), path,
+             "has a frame that is no index")
+    _require(job.plates is not None or job.plate_pattern is None, path,
              "has a plate pattern but no plates")
     _require(job.output is not None or job.scene is not None, path, "asks for neither images nor a scene")
 

@@ -1,4 +1,4 @@
-"""Reading and writing of Parley's ``.npz`` artefacts on the add-on's side: never pickled, schema and version checked."""
+"""Reading and writing of Parley's ``.npz`` artefacts in the add-on: never pickled, schema and version checked."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def save_npz(path: Path | str, schema: str, version: int, arrays: dict[str, np.n
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "wb") as stream:
-            np.savez_compressed(stream, schema=np.array(schema), version=np.array(version), **arrays)
+            np.savez_compressed(stream, **{**arrays, "schema": np.array(schema), "version": np.array(version)})  # type: ignore[arg-type]
         os.replace(part, path)
     except OSError as error:
         raise UserInputError(f"Can't write {path}: {error.strerror}. Choose another folder.") from error

@@ -1,4 +1,4 @@
-"""Head pose and light in NumPy, as the backend defines them: R = Rz(roll) Ry(yaw) Rx(pitch), X_camera = R X_model + t."""
+"""Head pose and light as the backend defines them: R = Rz(roll) Ry(yaw) Rx(pitch), X_camera = R X_model + t."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def project(points: np.ndarray, focal: float, size: np.ndarray) -> np.ndarray:
 SH_FACTORS = np.array([np.pi * 0.282095, 2 * np.pi / 3 * 0.488603, 2 * np.pi / 3 * 0.488603, 2 * np.pi / 3 * 0.488603,
                        np.pi / 4 * 1.092548, np.pi / 4 * 1.092548, np.pi / 4 * 0.315392, np.pi / 4 * 1.092548,
                        np.pi / 4 * 0.546274])
-"""(9,) constants of Φ with the Lambertian kernel; order 1; y, z, x; xy, yz, 3z²−1, xz, x²−y² (Ramamoorthi & Hanrahan 2001)."""
+"""(9,) constants of Φ with the Lambertian kernel, Ramamoorthi & Hanrahan 2001: 1; y, z, x; xy, yz, 3z²−1, xz, x²−y²."""
 
 
 def spherical_harmonics(normals: np.ndarray) -> np.ndarray:

@@ -79,4 +79,4 @@ def _check(message: Message) -> None:
         raise ProtocolError(f"{kind} is no type of message; known are {', '.join(FIELDS)}.")
     for name, wanted in FIELDS[kind].items():
         if type(message.get(name)) is not wanted:
-            raise ProtocolError(f"A message of type {kind} needs {name} as {wanted.__name__}, got {message.get(name)!r}.")
+            raise ProtocolError(f"A {kind} message needs {name} as {wanted.__name__}, got {message.get(name)!r}.")

@@ -23,6 +23,6 @@ def vertex_normals(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
 
 
 def irradiance(points: np.ndarray, corners: np.ndarray, angles: np.ndarray, light: np.ndarray) -> np.ndarray:
-    """(V, 3) light arriving at model-space `points` (V, 3) turned by `angles` (3,) rad under `light` (9, 3), not below 0."""
+    """(V, 3) light at model-space `points` (V, 3) turned by `angles` (3,) rad under `light` (9, 3), not below 0."""
     normals = vertex_normals(points, corners) @ rotation_matrix(angles).T
     return np.maximum(spherical_harmonics(normals) @ light, 0)

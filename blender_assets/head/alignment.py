@@ -32,7 +32,8 @@ def align(shapes: np.ndarray, target: np.ndarray, points: np.ndarray) -> np.ndar
 
 
 def centre_plane(shape: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """`shape` (L, 3) turned and shifted so that the plane between `pairs` (P, 2) of mirrored landmarks is x = 0."""
+    """`shape` (L, 3) turned and shifted so that the plane between `pairs` (P, 2) of mirrored landmarks is x
+    = 0."""
     across = (shape[pairs[:, 1]] - shape[pairs[:, 0]]).sum(0)
     x_axis = across / np.linalg.norm(across)
     y_axis = np.array([0.0, 1.0, 0.0]) - x_axis[1] * x_axis
@@ -42,17 +43,21 @@ def centre_plane(shape: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 def mirror_permutation(shape: np.ndarray) -> np.ndarray:
-    """(L,) int: the landmark that lies where each landmark of `shape` (L, 3), symmetric about x = 0, has its mirror image.
+    """(L,) int: the landmark that lies where each landmark of `shape` (L, 3), symmetric about x = 0, has
+    its mirror image.
 
     Raises
     ------
     ValueError
-        If the nearest assignment is no involution, that is, if the shape is too lopsided to tell.
+        If a landmark has no mirror image within a tenth of the shape's width: the shape is too lopsided to
+        tell.
     """
     mirrored = shape * [-1, 1, 1]
     distance = ((mirrored[:, None] - shape[None]) ** 2).sum(-1)
     permutation = linear_sum_assignment(distance)[1]
-    if not np.array_equal(permutation[permutation], np.arange(len(shape))):
+    farthest = np.sqrt(distance[np.arange(len(shape)), permutation].max())
+    involution = np.array_equal(permutation[permutation], np.arange(len(shape)))
+    if not involution or farthest > 0.1 * np.ptp(shape[:, 0]):
         raise ValueError("The mean face is too lopsided to find its mirror landmarks; give more clips.")
     return permutation
 

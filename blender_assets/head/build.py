@@ -1,4 +1,5 @@
-"""The built-in head: ``python -m blender_assets.head.build`` writes `parley_head.npz` from `statistics.npz`."""
+"""The built-in head: ``python -m blender_assets.head.build`` writes `parley_head.npz` from
+`statistics.npz`."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from blender_assets.head import eyes, expressions, fields, geometry, identity, learn_texture, surface
+from blender_assets.head import expressions, eyes, fields, geometry, identity, learn_texture, surface
 from blender_assets.head import landmarks as lm
 from blender_assets.head.arkit import ARKIT_52
 from blender_assets.head.learn_statistics import SCHEMA, VERSION
@@ -52,13 +53,15 @@ def assemble(statistics: dict[str, np.ndarray], colours: dict[str, np.ndarray]) 
         ]
     ).astype(np.int32)
     materials = np.concatenate([part.materials for part in head.parts])
-    names = list(dict.fromkeys(materials.tolist()))
     iris = [
         starts[number[f"eye_{side}"]] + vertex
         for side in ("right", "left")
         for vertex in eyes.iris_vertices()
     ]
     region_names, regions = surface.regions(on)
+    grown = regions[region_names.index("scalp")][faces[:, :3]].mean(1) > 0.5
+    materials = np.where(grown & (materials == "skin"), "hair", materials)
+    names = list(dict.fromkeys(materials.tolist()))
     texture_mean, texture_basis = surface.texture(on, colours)
     joints = np.stack([geometry.HEAD_PIVOT, geometry.JAW_AXIS, head.eye_left, head.eye_right])
     return FaceModel(

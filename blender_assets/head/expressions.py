@@ -22,8 +22,8 @@ LIDS = {"eyeBlink": (0.86, 0.14), "eyeSquint": (0.16, 0.30), "eyeWide": (-0.28, 
 JAW = {
     "jawOpen": (JAW_TURN, JAW_SLIDE),
     "jawForward": (0.0, np.array([0, 0.0005, -0.007])),
-    "jawLeft": (0.0, np.array([0.008, 0.0006, 0])),
-    "jawRight": (0.0, np.array([-0.008, 0.0006, 0])),
+    "jawLeft": (0.0, np.array([0.008, 0, 0])),
+    "jawRight": (0.0, np.array([-0.008, 0, 0])),
 }
 # mouthClose: share of the gap taken up, from the outer to the inner loop of each lip, and around the mouth.
 CLOSE_UPPER, CLOSE_LOWER = (0.22, 0.25, 0.27, 0.28), (-0.62, -0.68, -0.71, -0.72)
@@ -96,7 +96,8 @@ BAG_FOLLOW = np.array(
 
 
 def build(on: Canvas) -> np.ndarray:
-    """(52, V, 3) displacements in metres at weight 1 of all vertices of the head's parts, in `ARKIT_52` order."""
+    """(52, V, 3) displacements in metres at weight 1 of all vertices of the head's parts, in `ARKIT_52`
+    order."""
     return np.stack([_shape(on, name) for name in ARKIT_52])
 
 
@@ -121,7 +122,9 @@ def face_field(on: Canvas, name: str) -> np.ndarray:
     if stem in ONE_SIDED:
         return _pulled(on, ONE_SIDED[stem])
     if name == "mouthLeft":
-        return _pulled(on, SYMMETRIC[name])
+        # Odd under mirroring, so that mouthRight is its exact opposite and a solver has no use for both at once.
+        field = _pulled(on, SYMMETRIC[name])
+        return 0.5 * (field - mirrored(on, field))
     return _pulled_both(on, SYMMETRIC[name])
 
 
@@ -144,7 +147,8 @@ def _pulled_both(on: Canvas, groups: dict[str, list]) -> np.ndarray:
 
 
 def close_field(on: Canvas) -> np.ndarray:
-    """(N, 3) mouthClose: undoes the gap that jawOpen tears between the lips, the lower lip going most of the way."""
+    """(N, 3) mouthClose: undoes the gap that jawOpen tears between the lips, the lower lip going most of
+    the way."""
     opened = face_field(on, "jawOpen")
     anchors = {landmark: np.zeros(3) for landmark in CLOSE_STILL}
     for shares, rings in ((CLOSE_UPPER, slice(1, 10)), (CLOSE_LOWER, slice(10, None))):
@@ -169,7 +173,8 @@ def close_field(on: Canvas) -> np.ndarray:
 
 
 def _lip_columns(loop: tuple[int, ...], rings: slice) -> list[tuple[int, int, int]]:
-    """Landmark of a lip loop and the upper and lower landmark of the inner loop at the same place along the lips."""
+    """Landmark of a lip loop and the upper and lower landmark of the inner loop at the same place along the
+    lips."""
     upper = lm.LIPS_UPPER_INNER
     lower = lm.LIPS_LOWER_INNER
     part = loop[1:10] if rings.start == 1 else loop[:10:-1]

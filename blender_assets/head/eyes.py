@@ -26,7 +26,8 @@ def centre(points: np.ndarray, side: str) -> np.ndarray:
 
 
 def outside(points: np.ndarray, middle: np.ndarray, clearance: float | np.ndarray) -> np.ndarray:
-    """`points` (N, 3) pushed radially out of the eyeball at `middle` (3,) to at least `clearance` above it."""
+    """`points` (N, 3) pushed radially out of the eyeball at `middle` (3,) to at least `clearance` above
+    it."""
     away = points - middle
     length = np.linalg.norm(away, axis=-1, keepdims=True)
     needed = RADIUS + np.broadcast_to(np.asarray(clearance), length.shape[:-1])[..., None]
@@ -34,7 +35,8 @@ def outside(points: np.ndarray, middle: np.ndarray, clearance: float | np.ndarra
 
 
 def eyeball(middle: np.ndarray, side: str) -> Part:
-    """The eyeball of `side` at `middle`: rings around the gaze, first vertex the pupil's centre; looks at −z."""
+    """The eyeball of `side` at `middle`: rings around the gaze, first vertex the pupil's centre; looks at
+    −z."""
     turn = 2 * np.pi * np.arange(SEGMENTS) / SEGMENTS
     polar, around = np.meshgrid(ANGLES, turn, indexing="ij")
     unit = np.stack(
@@ -55,13 +57,15 @@ def eyeball(middle: np.ndarray, side: str) -> Part:
 
 
 def iris_vertices() -> list[int]:
-    """Vertices of an eyeball at MediaPipe's five iris points: centre, image right, top, image left, bottom."""
+    """Vertices of an eyeball at MediaPipe's five iris points: centre, image right, top, image left,
+    bottom."""
     ring = 1 + SEGMENTS * int(np.argmin(np.abs(np.degrees(ANGLES) - LIMBUS)))
     return [0, *(ring + SEGMENTS // 4 * quarter for quarter in range(4))]
 
 
 def rim(margin: np.ndarray, middle: np.ndarray, side: str) -> Part:
-    """The lids' edge: from the margin loop (N, 3) inward onto the eyeball at `middle`, so that no gap shows at the canthi."""
+    """The lids' edge: from the margin loop (N, 3) inward onto the eyeball at `middle`, so that no gap shows
+    at the canthi."""
     n = len(margin)
     away = margin - middle
     length = np.linalg.norm(away, axis=1, keepdims=True)

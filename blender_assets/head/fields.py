@@ -13,7 +13,8 @@ from blender_assets.head.topology import interpolation
 
 Pull = tuple[int, tuple[float, float, float], float]  # landmark, displacement in mm, radius in mm
 
-# Share of the jaw's turn that the skin over it takes, at landmarks of the person's left half (mirrored for the right).
+# Share of the jaw's turn that the skin over it takes, at landmarks of the person's left half (mirrored for
+# the right).
 JAW_SHARES = {
     14: 1.0,
     317: 0.99,
@@ -133,7 +134,8 @@ def canvas(head: Head, mirror: np.ndarray) -> Canvas:
 
 
 def pulls(on: Canvas, anchors: list[Pull], lips: str = "both") -> np.ndarray:
-    """(N, 3) metres: Gaussian pulls at landmarks, averaged where they overlap; `lips` = upper, lower or both."""
+    """(N, 3) metres: Gaussian pulls at landmarks, averaged where they overlap; `lips` = upper, lower or
+    both."""
     total, weight = np.zeros((len(on.plane), 3)), np.zeros(len(on.plane))
     for landmark, move, radius in anchors:
         distance = np.linalg.norm(on.plane - on.plane[landmark], axis=1)
@@ -161,7 +163,8 @@ def mirrored(on: Canvas, field: np.ndarray) -> np.ndarray:
 
 
 def jaw_turn(points: np.ndarray, share: np.ndarray, angle: float, slide: np.ndarray) -> np.ndarray:
-    """(V, 3) displacement of `points` (V, 3) by `share` (V,) of a jaw turned open by `angle` (radians) and slid (3,)."""
+    """(V, 3) displacement of `points` (V, 3) by `share` (V,) of a jaw turned open by `angle` (radians) and
+    slid (3,)."""
     arm = points - JAW_AXIS
     turn = np.clip(share, 0, 1) * angle
     cos, sin = np.cos(turn), np.sin(turn)
@@ -172,9 +175,11 @@ def jaw_turn(points: np.ndarray, share: np.ndarray, angle: float, slide: np.ndar
 
 
 def lids(on: Canvas, side: str, upper: float, lower: float) -> np.ndarray:
-    """(N, 3) lids of `side` turned about the eyeball: `upper` of the way down, `lower` of the way up to each other.
+    """(N, 3) lids of `side` turned about the eyeball: `upper` of the way down, `lower` of the way up to
+    each other.
 
-    A negative amount opens. The lid rolls over the eyeball: its vertices turn about the axis through the eyeball's centre.
+    A negative amount opens. The lid rolls over the eyeball: its vertices turn about the axis through the
+    eyeball's centre.
     """
     loop = on.head.face.loops[f"eye_{side}"]
     middle = on.head.eye_left if side == "left" else on.head.eye_right

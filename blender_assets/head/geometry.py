@@ -45,7 +45,8 @@ class Head:
 
 
 def close_lips(points: np.ndarray) -> np.ndarray:
-    """`points` (…, 478, 3) with upper and lower inner lip at their mean; works on shapes and on displacements."""
+    """`points` (…, 478, 3) with upper and lower inner lip at their mean; works on shapes and on
+    displacements."""
     result = points.copy()
     middle = 0.5 * (points[..., list(lm.LIPS_UPPER_INNER), :] + points[..., list(lm.LIPS_LOWER_INNER), :])
     for inner, third in (
@@ -59,7 +60,8 @@ def close_lips(points: np.ndarray) -> np.ndarray:
 
 
 def seat_lids(points: np.ndarray) -> np.ndarray:
-    """`points` (478, 3) with the lids' margins resting on the eyeballs, where they are not wider than these."""
+    """`points` (478, 3) with the lids' margins resting on the eyeballs, where they are not wider than
+    these."""
     result = points.copy()
     for side, loop in (("left", lm.EYE_LEFT), ("right", lm.EYE_RIGHT)):
         middle = eyes.centre(points, side)
@@ -99,7 +101,7 @@ def build(mean: np.ndarray, mirror: np.ndarray) -> Head:
         eyes.eyeball(right, "right"),
         mouth.bag(margin),
         mouth.teeth(edge, True),
-        mouth.teeth(edge + [0, 0.0006, 0.0022], False),
+        mouth.teeth(edge + np.array([0, 0.0006, 0.0022]), False),
         mouth.tongue(np.array([0.0, centre[1] + 0.006, front[2] + 0.0125])),
     ]
     return Head(points, face, fade, column, parts, left, right)
@@ -126,7 +128,8 @@ def _skin(face: FaceMesh, surface: np.ndarray) -> tuple[Part, np.ndarray, np.nda
 
 
 def _skin_uv(face: FaceMesh, n: int) -> np.ndarray:
-    """(V, 2) chart of the skin: the face's plane in the middle, the skull's rings around it out to a circle."""
+    """(V, 2) chart of the skin: the face's plane in the middle, the skull's rings around it out to a
+    circle."""
     plane = face.plane * [1, -1]
     oval = plane[face.loops["oval"]]
     middle = 0.5 * (oval.max(0) + oval.min(0))
@@ -141,7 +144,8 @@ def _skin_uv(face: FaceMesh, n: int) -> np.ndarray:
 
 
 def lower_side(head: Head) -> np.ndarray:
-    """(N,) −1 … 1 for the face's vertices: above or below the line between the lips, smooth beyond their corners."""
+    """(N,) −1 … 1 for the face's vertices: above or below the line between the lips, smooth beyond their
+    corners."""
     plane = head.face.plane
     loop = head.face.loops["lips"]
     half = len(loop) // 2

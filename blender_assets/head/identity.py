@@ -14,7 +14,8 @@ EYE_LOOPS = {"eye_left": lm.EYE_LEFT, "eye_right": lm.EYE_RIGHT}
 
 
 def build(on: Canvas, statistics: dict[str, np.ndarray]) -> np.ndarray:
-    """(I, V, 3) metres per σ: the face takes the learned modes, skull and inner parts follow what they are attached to."""
+    """(I, V, 3) metres per σ: the face takes the learned modes, skull and inner parts follow what they are
+    attached to."""
     return np.stack([_mode(on, mode) for mode in close_lips(statistics["identity_modes"].astype(np.float64))])
 
 

@@ -1,4 +1,5 @@
-"""Index sets of MediaPipe's 478-point face mesh that the head is built on (Kartynnik et al. 2019; Grishchenko et al. 2020)."""
+"""Index sets of MediaPipe's 478-point face mesh that the head is built on (Kartynnik et al. 2019;
+Grishchenko et al. 2020)."""
 
 from __future__ import annotations
 
@@ -7,7 +8,8 @@ import numpy as np
 COUNT = 478
 FACE_COUNT = 468  # the rest are the iris points
 
-# Closed loops start at the image-left corner (the person's right) and run over the top to the other corner and back below.
+# Closed loops start at the image-left corner (the person's right) and run over the top to the other corner
+# and back below.
 LIPS_INNER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
 LIPS_OUTER = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
 # The two loops between: second from outside and third.

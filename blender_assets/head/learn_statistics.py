@@ -1,6 +1,8 @@
-"""Statistics of tracked faces: ``python -m blender_assets.head.learn_statistics LANDMARK_FOLDER --out statistics.npz``.
+"""Statistics of tracked faces: ``python -m blender_assets.head.learn_statistics LANDMARK_FOLDER --out
+statistics.npz``.
 
-LANDMARK_FOLDER holds one folder per clip group with MediaPipe landmark files: `landmarks` (T, 478, 3) pixels. Only means,
+LANDMARK_FOLDER holds one folder per clip group with MediaPipe landmark files: `landmarks` (T, 478, 3)
+pixels. Only means,
 modes and mean displacements leave this script; no frame and no person's shape does.
 """
 
@@ -29,7 +31,8 @@ PAIRS = np.array([(33, 263), (133, 362), (61, 291), (234, 454), (172, 397), (54,
 NOT_MOUTH = np.setdiff1d(
     np.arange(lm.FACE_COUNT), [*lm.LIPS_INNER, *lm.LIPS_OUTER, 152, 148, 377, 176, 400, 149, 378]
 )
-# What a frame is described by, each in metres of the aligned face; the gestures are the mean displacement per metre of each.
+# What a frame is described by, each in metres of the aligned face; the gestures are the mean displacement
+# per metre of each.
 FEATURES = (
     "mouth_gap",
     "mouth_width",
@@ -44,7 +47,8 @@ FEATURES = (
 
 
 def read_clips(folder: Path) -> list[np.ndarray]:
-    """The landmark sequences (T, 478, 3) below `folder`, at most `FRAMES_PER_CLIP` frames each; UserInputError if none."""
+    """The landmark sequences (T, 478, 3) below `folder`, at most `FRAMES_PER_CLIP` frames each;
+    UserInputError if none."""
     clips = []
     for group, limit in GROUPS.items():
         for file in sorted((folder / group).glob("*.npz"))[:limit]:
@@ -86,11 +90,13 @@ def features(frames: np.ndarray) -> np.ndarray:
 
 
 def neutral_of(frames: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Median (478, 3) of the frames of one clip with closed lips and open eyes, and whether the lips do close in it."""
+    """Median (478, 3) of the frames of one clip with closed lips and open eyes, and whether the lips do
+    close in it."""
     values = features(frames)
     gap = values[:, 0]
     eye = values[:, 4:6].mean(1)
-    # Smiles widen and lift the corners: among the closed frames those with the least stretched lips are the most neutral.
+    # Smiles widen and lift the corners: among the closed frames those with the least stretched lips are the
+    # most neutral.
     stretched = np.maximum(values[:, 1] - np.median(values[:, 1]), 0)
     score = gap + 0.5 * stretched + 2 * np.maximum(np.median(eye) - eye, 0)
     chosen = np.argsort(score)[: max(3, len(frames) // 8)]
@@ -132,7 +138,8 @@ def level(mean: np.ndarray, clips: list[np.ndarray]) -> np.ndarray:
 def identity_modes(
     aligned: list[np.ndarray], mean: np.ndarray, mirror: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Principal directions of the people's neutral faces: (MODES, 478, 3) metres at one σ, and their σ (MODES,)."""
+    """Principal directions of the people's neutral faces: (MODES, 478, 3) metres at one σ, and their σ
+    (MODES,)."""
     chosen = [shape for shape, closed in map(neutral_of, aligned) if closed]
     people = align(np.stack(chosen), mean, NOT_MOUTH)
     people = np.concatenate([people, people[:, mirror] * [-1, 1, 1]])
@@ -146,7 +153,8 @@ def identity_modes(
 
 
 def gestures(aligned: list[np.ndarray], mirror: np.ndarray) -> np.ndarray:
-    """(F, 478, 3) mean displacement of the landmarks per metre of each of `FEATURES`, ridge regression over all frames."""
+    """(F, 478, 3) mean displacement of the landmarks per metre of each of `FEATURES`, ridge regression over
+    all frames."""
     moved, measured = [], []
     for frames in aligned:
         still, _ = neutral_of(frames)
@@ -165,7 +173,8 @@ def gestures(aligned: list[np.ndarray], mirror: np.ndarray) -> np.ndarray:
 
 
 def ranges(aligned: list[np.ndarray]) -> np.ndarray:
-    """(F, 5) percentiles 1, 10, 50, 90, 99 over all frames of each feature's departure from the clip's neutral, metres."""
+    """(F, 5) percentiles 1, 10, 50, 90, 99 over all frames of each feature's departure from the clip's
+    neutral, metres."""
     departures = [features(frames) - features(neutral_of(frames)[0][None]) for frames in aligned]
     return np.percentile(np.concatenate(departures), (1, 10, 50, 90, 99), axis=0).T
 

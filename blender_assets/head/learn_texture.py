@@ -1,7 +1,10 @@
-"""Skin colours of tracked people: ``python -m blender_assets.head.learn_texture DATA_FOLDER LANDMARK_FOLDER``.
+"""Skin colours of tracked people: ``python -m blender_assets.head.learn_texture DATA_FOLDER
+LANDMARK_FOLDER``.
 
-DATA_FOLDER holds the clips, LANDMARK_FOLDER their landmark files. Colours are read at the head's face vertices in the most
-frontal, closed-mouthed frames of each clip, shading is divided out, and only the median and principal modes are written.
+DATA_FOLDER holds the clips, LANDMARK_FOLDER their landmark files. Colours are read at the head's face
+vertices in the most
+frontal, closed-mouthed frames of each clip, shading is divided out, and only the median and principal modes
+are written.
 """
 
 from __future__ import annotations
@@ -15,9 +18,9 @@ import numpy as np
 from blender_assets.head import geometry
 from blender_assets.head import landmarks as lm
 from blender_assets.head.fields import Canvas, canvas, edge_fade
-from blender_assets.head.part import smoothstep
 from blender_assets.head.learn_statistics import SCHEMA as STATISTICS
 from blender_assets.head.learn_statistics import VERSION as STATISTICS_VERSION
+from blender_assets.head.part import smoothstep
 from blender_assets.head.surface import face_masks
 from ml_backend.artefacts.schema import load_npz, save_npz
 from ml_backend.errors import UserInputError
@@ -45,7 +48,8 @@ def best_frames(points: np.ndarray) -> np.ndarray:
 
 
 def sample(video: Path, landmarks: Path, weights: np.ndarray) -> np.ndarray | None:
-    """(N, 3) median colours in [0, 1] at the vertices with landmark `weights` (N, 468), or None if nothing can be read."""
+    """(N, 3) median colours in [0, 1] at the vertices with landmark `weights` (N, 468), or None if nothing
+    can be read."""
     with np.load(landmarks, allow_pickle=False) as data:
         points, size = data["landmarks"], data["size"]
     if not np.isfinite(points).any():
@@ -67,7 +71,8 @@ def sample(video: Path, landmarks: Path, weights: np.ndarray) -> np.ndarray | No
 
 
 def unshade(colours: np.ndarray, normals: np.ndarray, skin: np.ndarray) -> np.ndarray:
-    """`colours` (N, 3) without the smooth light and shade that 9 spherical harmonics explain on the `skin` (N,) bool."""
+    """`colours` (N, 3) without the smooth light and shade that 9 spherical harmonics explain on the `skin`
+    (N,) bool."""
     harmonics = spherical_harmonics(normals)
     luminance = colours.mean(1)
     weight = skin.astype(float)

@@ -26,7 +26,8 @@ ARCH_WIDTH, ARCH_DEPTH, ARCH_SPAN = 0.0255, 0.036, np.radians(82)
 
 
 def bag(margin: np.ndarray) -> Part:
-    """The bag behind the lips' margin (40, 3), a loop from the right corner over the upper lip; its first ring repeats it."""
+    """The bag behind the lips' margin (40, 3), a loop from the right corner over the upper lip; its first
+    ring repeats it."""
     n = len(margin)
     middle = margin.mean(0)
     side = np.where(np.arange(n) < n // 2, -1.0, 1.0)
@@ -41,7 +42,7 @@ def bag(margin: np.ndarray) -> Part:
         ring[:, 1] = line + (middle[1] - line) * level + side * height
         ring[:, 2] = margin[:, 2] + depth + (middle[2] + 0.006 - margin[:, 2]) * 0.5 * level
         rings.append(ring)
-    vertices = np.concatenate([*rings, [rings[-1].mean(0) + [0, 0, 0.006]]])
+    vertices = np.concatenate([*rings, [rings[-1].mean(0) + np.array([0, 0, 0.006])]])
     last = n * len(BAG) + np.arange(n)
     quads = grid_quads(len(BAG) + 1, n, closed=True)
     faces = np.concatenate([quads[:, ::-1], fan(len(vertices) - 1, last)[:, [0, 2, 1, 3]]])
@@ -62,7 +63,8 @@ def teeth(front: np.ndarray, upper: bool) -> Part:
     within[[0, -1]] = 1
     notch = within**4
     length = 0.0088 - 0.0022 * np.abs(where) + (0.0006 * np.cos(3 * angle))
-    # Rows from the gum's top over the tooth's front to the edge and up its back: share of length, outward offset (m).
+    # Rows from the gum's top over the tooth's front to the edge and up its back: share of length, outward
+    # offset (m).
     rows = [
         (1.9, -0.0020),
         (1.35, 0.0002),
@@ -86,7 +88,7 @@ def teeth(front: np.ndarray, upper: bool) -> Part:
         out = offset - is_tooth * 0.0006 * notch
         vertices.append(front + base + out[:, None] * outward + np.stack([0 * height, height, 0 * height], 1))
     faces = grid_quads(len(rows), columns, closed=False)
-    if not upper:
+    if upper:
         faces = faces[:, ::-1]
     materials = np.repeat(np.where((tooth[:-1] + tooth[1:]) > 1, "teeth", "gums"), columns - 1)
     v = np.linspace(0.98, 0.02, len(rows)) if upper else np.linspace(0.02, 0.98, len(rows))
@@ -95,7 +97,8 @@ def teeth(front: np.ndarray, upper: bool) -> Part:
 
 
 def tongue(tip: np.ndarray) -> Part:
-    """The tongue lying in the lower arch, its tip at `tip` (3,): rings of 16 along its length, rounded at the tip."""
+    """The tongue lying in the lower arch, its tip at `tip` (3,): rings of 16 along its length, rounded at
+    the tip."""
     n, length = 16, 0.046
     t = np.array([0.0, 0.03, 0.1, 0.2, 0.32, 0.45, 0.6, 0.75, 0.88, 1.0])
     width = 0.0165 * np.sqrt(1 - (1 - np.minimum(t / 0.45, 1)) ** 2.2) * (1 + 0.12 * t)

@@ -1,7 +1,9 @@
 """Pulls of the expression shapes: landmark, displacement in mm, radius in mm.
 
-One-sided shapes are given for the person's left (+x) and mirrored; symmetric ones are given on the left half and the
-midline and averaged with their mirror image. Sizes follow the ranges measured on tracked people (`statistics.npz`).
+One-sided shapes are given for the person's left (+x) and mirrored; symmetric ones are given on the left
+half and the
+midline and averaged with their mirror image. Sizes follow the ranges measured on tracked people
+(`statistics.npz`).
 """
 
 from __future__ import annotations
@@ -141,19 +143,19 @@ SYMMETRIC: dict[str, Groups] = {
         "upper": [
             (13, (0, 0.2, -7.2), 8),
             (0, (0, 0.6, -7.6), 9),
-            (269, (-4.0, 0.6, -6.2), 8),
-            (311, (-3.6, 0, -6.2), 7),
+            (269, (-1.6, 0.6, -6.2), 8),
+            (311, (-1.4, 0, -6.2), 7),
         ],
         "lower": [
             (14, (0, -0.2, -7.0), 8),
             (17, (0, -1.0, -6.4), 9),
-            (405, (-4.0, -1.0, -5.4), 8),
-            (402, (-3.6, 0, -6.0), 7),
+            (405, (-1.6, -1.0, -5.4), 8),
+            (402, (-1.4, 0, -6.0), 7),
         ],
         "both": [
-            (291, (-9.0, 0, -3.2), 9),
-            (308, (-9.0, 0, -3.2), 7),
-            (287, (-5.5, 0, -1.6), 10),
+            (291, (-7.8, 0, -3.0), 11),
+            (308, (-7.8, 0, -3.0), 10),
+            (287, (-4.6, 0, -1.4), 12),
             (432, (-3.0, 0, -0.6), 10),
         ],
     },
@@ -221,13 +223,12 @@ SYMMETRIC: dict[str, Groups] = {
     },
     "cheekPuff": {
         "both": [
-            (427, (6.0, 0.4, -4.5), 17),
-            (436, (4.0, 0, -4.5), 13),
-            (411, (6.0, 0, -2.5), 16),
-            (434, (5.5, 0.6, -3.0), 15),
-            (410, (2.5, 0, -3.0), 11),
-            (0, (0, 0, -1.4), 10),
-            (17, (0, 0, -1.4), 10),
+            (427, (4.5, 0.3, -4.2), 24),
+            (436, (3.4, 0, -4.4), 20),
+            (434, (4.5, 0.4, -3.2), 22),
+            (410, (2.2, 0, -3.0), 14),
+            (0, (0, 0, -1.6), 12),
+            (17, (0, 0, -1.6), 12),
         ]
     },
     # Beside the turn of the jaw the corners come in; added for both sides.
@@ -244,8 +245,10 @@ SYMMETRIC: dict[str, Groups] = {
             (318, (-0.8, 0, 0), 3),
         ]
     },
+    # Little of the lips: landmarks don't show the tongue, and a strong
+    # field here would be solved for instead of the jaw.
     "tongueOut": {
-        "lower": [(14, (0, 2.2, -0.8), 8), (402, (0, 1.8, -0.6), 8), (17, (0, 1.8, -0.8), 8)],
-        "upper": [(13, (0, -1.2, -0.3), 7)],
+        "lower": [(14, (0, 1.2, -0.4), 8), (402, (0, 1.1, -0.4), 8), (17, (0, 1.0, -0.4), 8)],
+        "upper": [(13, (0, -0.5, -0.1), 7)],
     },
 }

@@ -1,4 +1,5 @@
-"""The face unrolled into the plane with open mouth: where landmarks are triangulated, interpolated and textured."""
+"""The face unrolled into the plane with open mouth: where landmarks are triangulated, interpolated and
+textured."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ MOUTH_OPENING = (
 
 
 def mouth_line(points: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """(N,) y of the line between the lips of `points` (L, 3) at positions `x` (N,), level beyond the corners."""
+    """(N,) y of the line between the lips of `points` (L, 3) at positions `x` (N,), level beyond the
+    corners."""
     upper = points[list(lm.LIPS_INNER[:11])]
     lower = points[[lm.LIPS_INNER[0], *lm.LIPS_LOWER_INNER, lm.LIPS_INNER[10]]]
     return np.interp(x, upper[:, 0], 0.5 * (upper[:, 1] + lower[:, 1]))
@@ -41,7 +43,8 @@ def unroll(points: np.ndarray) -> np.ndarray:
 
 
 def spread_lips(plane: np.ndarray) -> np.ndarray:
-    """`plane` (468, 2) with the four lip loops evenly apart, also at the corners where they all but meet in the face."""
+    """`plane` (468, 2) with the four lip loops evenly apart, also at the corners where they all but meet in
+    the face."""
     outer, inner = plane[list(lm.LIPS_OUTER)], plane[list(lm.LIPS_INNER)]
     centre = inner.mean(0)
     inner = centre + (inner - centre) * [0.84, 1.0]

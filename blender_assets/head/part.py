@@ -28,7 +28,8 @@ class Part:
 
 
 def grid_quads(rows: int, columns: int, closed: bool, start: int = 0) -> np.ndarray:
-    """(F, 4) quads of a `rows` × `columns` grid of vertices numbered row by row from `start`; `closed` joins the columns."""
+    """(F, 4) quads of a `rows` × `columns` grid of vertices numbered row by row from `start`; `closed`
+    joins the columns."""
     last = columns if closed else columns - 1
     row, column = np.meshgrid(np.arange(rows - 1), np.arange(last), indexing="ij")
     a = row * columns + column

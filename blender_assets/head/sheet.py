@@ -1,6 +1,8 @@
-"""Contact sheet of the head: ``python -m blender_assets.head.sheet OUT.png [--set views|mouth|eyes|identity] [--wire]``.
+"""Contact sheet of the head: ``python -m blender_assets.head.sheet OUT.png [--set
+views|mouth|eyes|identity] [--wire]``.
 
-Needs the bpy wheel. Cycles on the CPU with few samples, because it needs no display and shows holes and poke-through.
+Needs the bpy wheel. Cycles on the CPU with few samples, because it needs no display and shows holes and
+poke-through.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Skin beyond the tracked face: cranium, jaw's underside and neck as one ring grid from the face oval to the neck's cut."""
+"""Skin beyond the tracked face: cranium, jaw's underside and neck as one ring grid from the face oval to
+the neck's cut."""
 
 from __future__ import annotations
 
@@ -72,7 +73,8 @@ def _from_map(points: np.ndarray) -> np.ndarray:
 
 
 def neck_ring(oval: np.ndarray) -> np.ndarray:
-    """(N, 3) points of the neck's cut, one for each point of the face `oval` (N, 3): crown to nape, chin to throat."""
+    """(N, 3) points of the neck's cut, one for each point of the face `oval` (N, 3): crown to nape, chin to
+    throat."""
     middle = 0.5 * (oval[:, 1].min() + oval[:, 1].max())
     turn = np.arctan2(oval[:, 0] / np.abs(oval[:, 0]).max(), (oval[:, 1] - middle) / np.ptp(oval[:, 1]) * 2)
     axis = NECK_TOP + (NECK_BOTTOM - NECK_TOP) * (NECK_CUT - NECK_TOP[1]) / (NECK_BOTTOM[1] - NECK_TOP[1])
@@ -107,7 +109,8 @@ def ring_quads(oval: np.ndarray, first: int) -> np.ndarray:
 def fair(points: np.ndarray, quads: np.ndarray, free: np.ndarray, pull: np.ndarray) -> np.ndarray:
     """`points` (V, 3) with the `free` (N,) ones moved to the smoothest surface that stays near them.
 
-    `pull` (N,) weighs the distance from the start against the squared bi-Laplacian; 0 lets a vertex go where it is smooth.
+    `pull` (N,) weighs the distance from the start against the squared bi-Laplacian; 0 lets a vertex go
+    where it is smooth.
     """
     edges = np.concatenate([quads[:, [i, (i + 1) % 4]] for i in range(4)])
     ones = np.ones(len(edges))

@@ -104,12 +104,14 @@ def _part_region(part: Part, name: str) -> np.ndarray:
 
 
 def texture(on: Canvas, learned: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Albedo: mean (V, 3) and modes (J, V, 3), display-encoded; the face's colours are `learned`, the rest is painted."""
+    """Albedo: mean (V, 3) and modes (J, V, 3), display-encoded; the face's colours are `learned`, the rest
+    is painted."""
     head = on.head
     count, skin = len(on.rest), head.parts[0].vertices
     plane = learned["plane"].astype(np.float64)
     values = np.concatenate([learned["mean"][None], learned["modes"]]).astype(np.float64)
-    # The learned samples lie at the vertices of the mesh they were learned on; another mesh of the same plane is near enough.
+    # The learned samples lie at the vertices of the mesh they were learned on; another mesh of the same
+    # plane is near enough.
     nearest = cKDTree(plane).query(on.plane)[1]
     face = values[:, nearest]
     tone = _tone(on, face)
@@ -128,12 +130,14 @@ def texture(on: Canvas, learned: dict[str, np.ndarray]) -> tuple[np.ndarray, np.
 
 
 def _tone(on: Canvas, face: np.ndarray) -> np.ndarray:
-    """(1 + J, 3) mean of colours and modes (1 + J, N, 3) at the face's oval, which neck and skull continue."""
+    """(1 + J, 3) mean of colours and modes (1 + J, N, 3) at the face's oval, which neck and skull
+    continue."""
     return face[:, on.head.face.loops["oval"]].mean(1)
 
 
 def _part_colours(part: Part, tone: np.ndarray) -> np.ndarray:
-    """(1 + J, V, 3) colours of a part: ears and lids take the skin's `tone` and its modes, the rest is the same for all."""
+    """(1 + J, V, 3) colours of a part: ears and lids take the skin's `tone` and its modes, the rest is the
+    same for all."""
     colours = np.zeros((len(tone), len(part.vertices), 3))
     if part.name.startswith(("ear", "lids")):
         colours[:] = tone[:, None]

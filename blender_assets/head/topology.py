@@ -1,9 +1,11 @@
-"""Quads over the landmarks: symmetric triangulation, pairing into quads, one split, and interpolation weights."""
+"""Quads over the landmarks: symmetric triangulation, pairing into quads, one split, and interpolation
+weights."""
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -26,7 +28,8 @@ class FaceMesh:
     quads : (F, 4) int, counter-clockwise seen along +z with y down (outward in model space)
     weights : (V, 468) float, what each vertex takes from the landmarks
     mirror : (V,) int, the mirrored vertex
-    loops : the boundary loops as vertex indices, each starting at its landmark loop's first point, twice as dense
+    loops : the boundary loops as vertex indices, each starting at its landmark loop's first point, twice as
+    dense
     """
 
     plane: np.ndarray
@@ -51,7 +54,8 @@ def inside(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
 
 
 def half_triangles(plane: np.ndarray, oval: np.ndarray) -> np.ndarray:
-    """(N, 3) Delaunay triangles of the half x ≥ 0 of `plane` (P, 2) within the loop `oval` and outside mouth and eyes."""
+    """(N, 3) Delaunay triangles of the half x ≥ 0 of `plane` (P, 2) within the loop `oval` and outside
+    mouth and eyes."""
     half = np.flatnonzero(plane[:, 0] >= -MIDLINE)
     triangles = half[Delaunay(plane[half]).simplices]
     centre = plane[triangles].mean(1)
@@ -65,7 +69,8 @@ def half_triangles(plane: np.ndarray, oval: np.ndarray) -> np.ndarray:
 
 
 def fill_points(plane: np.ndarray, oval: np.ndarray, spacing: float) -> np.ndarray:
-    """(N, 2) symmetric extra points at the centres of the triangles of `plane` whose edges all but exceed `spacing`."""
+    """(N, 2) symmetric extra points at the centres of the triangles of `plane` whose edges all but exceed
+    `spacing`."""
     extra = np.zeros((0, 2))
     for _ in range(4):
         points = np.concatenate([plane, extra])
@@ -86,7 +91,8 @@ def fill_points(plane: np.ndarray, oval: np.ndarray, spacing: float) -> np.ndarr
 
 
 def pair_triangles(plane: np.ndarray, triangles: np.ndarray) -> list[list[int]]:
-    """Polygons (quads where two triangles join into a good one, else triangles), greedily the squarest first."""
+    """Polygons (quads where two triangles join into a good one, else triangles), greedily the squarest
+    first."""
     by_edge: dict[tuple[int, int], list[int]] = {}
     for index, triangle in enumerate(triangles):
         for corner in range(3):
@@ -123,7 +129,8 @@ def _badness(corners: np.ndarray) -> float:
 def split(
     plane: np.ndarray, polygons: list[list[int]]
 ) -> tuple[np.ndarray, np.ndarray, dict[tuple[int, int], int]]:
-    """Every polygon cut into quads at edge middles and centre: new plane (V, 2), quads (F, 4), edge → middle vertex."""
+    """Every polygon cut into quads at edge middles and centre: new plane (V, 2), quads (F, 4), edge →
+    middle vertex."""
     points = [*plane]
     middle: dict[tuple[int, int], int] = {}
     quads = []
@@ -142,7 +149,8 @@ def split(
 
 
 def curve_middle(loop: list[int], cusps: tuple[int, ...], edge: int, known: dict[int, Terms]) -> Terms:
-    """Landmark weights of the middle of the loop's edge `edge` (four-point scheme, Dyn et al. 1987), one-sided at `cusps`."""
+    """Landmark weights of the middle of the loop's edge `edge` (four-point scheme, Dyn et al. 1987),
+    one-sided at `cusps`."""
     n = len(loop)
     before, first, second, after = ((edge + k) % n for k in (-1, 0, 1, 2))
     shares = {first: 9 / 16, second: 9 / 16, before: -1 / 16, after: -1 / 16}
@@ -157,8 +165,9 @@ def curve_middle(loop: list[int], cusps: tuple[int, ...], edge: int, known: dict
     return terms
 
 
-def laplacian(plane: np.ndarray, quads: np.ndarray) -> sparse.csr_matrix:
-    """(V, V) cotangent Laplacian of the plane, quads cut both ways so that it stays symmetric under mirroring."""
+def laplacian(plane: np.ndarray, quads: np.ndarray) -> Any:
+    """(V, V) sparse cotangent Laplacian of the plane, quads cut both ways so that it stays symmetric under
+    mirroring."""
     triangles = np.concatenate([quads[:, c] for c in ([0, 1, 2], [0, 2, 3], [0, 1, 3], [1, 2, 3])])
     rows, columns, values = [], [], []
     for corner in range(3):
@@ -177,7 +186,8 @@ def laplacian(plane: np.ndarray, quads: np.ndarray) -> sparse.csr_matrix:
 
 
 def interpolation(plane: np.ndarray, quads: np.ndarray, known: dict[int, Terms]) -> np.ndarray:
-    """(V, 468) weights: `known` vertices as given, the others of least squared Laplacian (discrete thin plate)."""
+    """(V, 468) weights: `known` vertices as given, the others of least squared Laplacian (discrete thin
+    plate)."""
     table = np.zeros((len(plane), lm.FACE_COUNT))
     for vertex, terms in known.items():
         for landmark, weight in terms.items():
@@ -214,7 +224,8 @@ def _midline_points(plane: np.ndarray, spacing: float) -> np.ndarray:
 
 
 def build_face(plane: np.ndarray, spacing: float = 0.0095) -> FaceMesh:
-    """The quad mesh over the landmark plane (468, 2); `spacing` in metres bounds the triangles before the split."""
+    """The quad mesh over the landmark plane (468, 2); `spacing` in metres bounds the triangles before the
+    split."""
     known: dict[int, Terms] = {i: {i: 1.0} for i in range(lm.FACE_COUNT)}
     loops = {name: list(loop) for name, loop in LOOPS.items()}
     # The oval's landmarks are 2 cm apart: one more point between each two, before anything is triangulated.

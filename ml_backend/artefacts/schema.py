@@ -30,6 +30,7 @@ def save_npz(path: Path, schema: str, version: int, arrays: dict[str, np.ndarray
         with os.fdopen(handle, "wb") as stream:
             write = np.savez_compressed if compress else np.savez
             write(stream, schema=np.array(schema), version=np.array(version), **arrays)
+        os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path)
     except OSError as error:
         raise UserInputError(
@@ -66,3 +67,10 @@ def require(condition: bool, path: Path | str, problem: str) -> None:
     """Raise `ArtefactError` naming `path` unless `condition` holds."""
     if not condition:
         raise ArtefactError(f"{path}: {problem}; make the file again.")
+
+
+def _umask() -> int:
+    # mkstemp makes private files; an artefact gets the permissions of any other new file.
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

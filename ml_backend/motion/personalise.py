@@ -200,7 +200,7 @@ def _fine_tune(general: MotionWeights, shard: Shard, report: PersonaliseReport, 
     config = network.config
     windows = Windows([split.clip], 50 if config.standardised else 16, np.random.default_rng([seed, 1]),
                       config.standardised)
-    optimiser = torch.optim.Adam(network.parameters(), 3e-4 if config.standardised else 1e-4)
+    optimiser = torch.optim.Adam(network.parameters(), 1e-4)
     loss, anchor = lip_loss(general.statistics, general.operator), _tail_figures(network, split, general)
     best, best_state, best_step, step = anchor, None, 0, 0
     while step < steps and step - best_step <= _PATIENCE * _EVERY:

@@ -6,12 +6,15 @@ import numpy as np
 from scipy.ndimage import convolve1d, maximum_filter1d
 
 from ml_backend.audio.features import FPS
-from ml_backend.motion.statistics import mouth_channels
+from ml_backend.motion.statistics import PERCENTILES, Statistics, mouth_channels
 from ml_backend.motion.style import MotionStyle, smooth
 
 _LEAD, _TAIL, _FADE = 3, 4, 5
 _GAZE_REACH = {"Up": 0.44, "Down": 0.44, "In": 0.60, "Out": 0.60}
 _GAZE_SHARE = 0.8
+_MATCHING = 0.7
+_CONTACT_MM = -0.3
+_MIN_SPOKEN = 2 * FPS
 
 
 def to_weights(deviation: np.ndarray, std: np.ndarray, gain: np.ndarray, style: MotionStyle,
@@ -43,6 +46,32 @@ def speaking(active: np.ndarray) -> np.ndarray:
     busy = maximum_filter1d(wide, _LEAD + _TAIL + 1, origin=(_TAIL - _LEAD) // 2, mode="constant")[_TAIL:-_TAIL]
     kernel = np.hanning(_FADE + 2)[1:-1]
     return convolve1d(busy, kernel / kernel.sum(), mode="nearest").astype(np.float32)
+
+
+def match_opening(expression: np.ndarray, busy: np.ndarray, style: MotionStyle, statistics: Statistics) -> np.ndarray:
+    """`expression` (T, K) whose lips open and meet as often as the person's do.
+
+    A regression never quite reaches the extremes: p, b and m stay ajar, open vowels flat. The opening's distribution
+    over the frames where somebody speaks (`busy` (T,) > 0.5) is moved most of the way to the person's, rank by rank;
+    the difference is shared out over the channels that part the lips, by how much each usually moves. Lips that would
+    cross only meet.
+    """
+    column, mouth = statistics.opening_operator, mouth_channels(style.names)
+    share = np.where(mouth, statistics.std ** 2 * column, 0)
+    if float(share @ column) < 1e-9:
+        return expression
+    opening, spoken = expression @ column, busy > 0.5
+    wanted = opening
+    if spoken.sum() >= _MIN_SPOKEN:
+        source = np.percentile(opening[spoken], PERCENTILES)
+        mapped = np.interp(opening, source + np.arange(len(source)) * 1e-6, style.opening)
+        wanted = opening + _MATCHING * (mapped - opening) * busy
+    wanted = np.maximum(wanted, _CONTACT_MM)
+    result = expression
+    for _ in range(3):
+        # Weights stop at 0 and 1; what one channel can't do the others take over in the next round.
+        result = np.clip(result + ((wanted - result @ column) / (share @ column))[:, None] * share, 0, 1)
+    return result.astype(np.float32)
 
 
 def quiet(expression: np.ndarray, active: np.ndarray, style: MotionStyle) -> np.ndarray:

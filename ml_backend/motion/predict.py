@@ -128,6 +128,7 @@ def _expression(raw: np.ndarray, weights: MotionWeights, style: MotionStyle, act
     if not weights.network.config.standardised:
         predicted = (predicted - statistics.mean) / statistics.std
     expression = postprocess.to_weights(predicted, statistics.std, weights.gain, style, mouth)
+    expression = postprocess.match_opening(expression, postprocess.speaking(active), style, statistics)
     return postprocess.quiet(expression, active, style)
 
 

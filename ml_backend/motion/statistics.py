@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.audio.features import FPS
+from ml_backend.audio.features import FPS, voice_activity
 from ml_backend.errors import ArtefactError
 from ml_backend.motion.shards import Shard
 
 MIN_STD = 0.004
 SPECTRUM_BINS = 128
 _POSE_BLOCK = 2 * SPECTRUM_BINS
+_ARRAYS = ("mean", "rest", "std", "pose_std", "pose_spectrum", "pose_mixing", "opening_operator", "opening")
+PERCENTILES = np.linspace(0, 100, 21)
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Statistics:
     pose_std : (6,) float32, radians and metres, typical within a clip
     pose_spectrum : (6, 128) float32, mean amplitude spectrum of 256 pose frames about their mean
     pose_mixing : (6, 6) float32, correlation of the pose's axes
+    opening_operator : (K,) float32, mm by which each expression parts the inner lips at weight 1
+    opening : (21,) float32, mm, 0th to 100th percentile of the inner lips' opening while people speak
     blink_rate, blink_duration : float, per second and seconds
     """
 
@@ -40,13 +44,14 @@ class Statistics:
     pose_std: np.ndarray
     pose_spectrum: np.ndarray
     pose_mixing: np.ndarray
+    opening_operator: np.ndarray
+    opening: np.ndarray
     blink_rate: float
     blink_duration: float
 
     def to_json(self) -> str:
         """The statistics as JSON text."""
-        arrays = {key: np.round(getattr(self, key).astype(float), 6).tolist()
-                  for key in ("mean", "rest", "std", "pose_std", "pose_spectrum", "pose_mixing")}
+        arrays = {key: np.round(getattr(self, key).astype(float), 6).tolist() for key in _ARRAYS}
         return json.dumps({"names": self.names, "blink_rate": self.blink_rate, "blink_duration": self.blink_duration,
                            **arrays}, sort_keys=True)
 
@@ -55,8 +60,7 @@ class Statistics:
         """The statistics in JSON `text`; raises `ArtefactError` if they are none."""
         try:
             values = json.loads(text)
-            arrays = {key: np.array(values[key], np.float32)
-                      for key in ("mean", "rest", "std", "pose_std", "pose_spectrum", "pose_mixing")}
+            arrays = {key: np.array(values[key], np.float32) for key in _ARRAYS}
             return Statistics(names=[str(name) for name in values["names"]], blink_rate=float(values["blink_rate"]),
                               blink_duration=float(values["blink_duration"]), **arrays)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -95,8 +99,11 @@ def mouth_amplitude(expression: np.ndarray, statistics: Statistics) -> float:
     return float(np.clip(own / np.sqrt(np.mean(statistics.std[mouth] ** 2)), 0.35, 3))
 
 
-def gather(shards: list[Shard]) -> Statistics:
-    """Statistics over `shards`, every speaker counting the same, whatever the number of clips."""
+def gather(shards: list[Shard], opening_operator: np.ndarray) -> Statistics:
+    """Statistics over `shards`, every speaker counting the same, whatever the number of clips.
+
+    `opening_operator` (K,) is what each expression does to the lips' opening, mm.
+    """
     names = [str(name) for name in shards[0].names]
     speakers: dict[str, list[Shard]] = {}
     for shard in shards:
@@ -117,7 +124,16 @@ def gather(shards: list[Shard]) -> Statistics:
         over_speakers(lambda shard: rest_expression(shard.expression, names, shard.measures[:, 0])).astype(np.float32),
         np.maximum(std, MIN_STD).astype(np.float32),
         np.maximum(np.median(poses, axis=0), 1e-4).astype(np.float32), spectrum, mixing,
+        opening_operator.astype(np.float32),
+        over_speakers(lambda shard: spoken_opening(shard, opening_operator)).astype(np.float32),
         float(np.clip(np.mean(blinks[:, 0]), 0.1, 0.6)), float(np.clip(np.median(blinks[:, 1]), 0.12, 0.35)))
+
+
+def spoken_opening(shard: Shard, opening_operator: np.ndarray) -> np.ndarray:
+    """(21,) percentiles of the lips' opening, mm, over the frames of `shard` in which somebody speaks."""
+    active = voice_activity(shard.samples)[:len(shard)]
+    opening = (shard.expression @ opening_operator)[:len(active)]
+    return np.percentile(opening[active] if active.sum() >= FPS else opening, PERCENTILES)
 
 
 def pose_blocks(pose: np.ndarray) -> list[np.ndarray]:

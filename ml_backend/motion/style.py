@@ -12,6 +12,7 @@ from ml_backend.audio.features import FPS
 from ml_backend.errors import UserInputError
 from ml_backend.motion.prepare import resample
 from ml_backend.motion.statistics import (
+    PERCENTILES,
     SPECTRUM_BINS,
     Statistics,
     blink_statistics,
@@ -23,6 +24,7 @@ from ml_backend.motion.statistics import (
 DEFAULT_DISTANCE = 0.6
 _GENERAL_SECONDS = 60
 _MIN_BLINK_SECONDS = 8.0
+_CLOSED_MM = 0.6
 _JUMP = np.array([0.2, 0.2, 0.2, 0.05, 0.05, 0.08])
 _PARTING = ("jawOpen", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft", "mouthUpperUpRight",
             "mouthFunnel")
@@ -42,6 +44,7 @@ class MotionStyle:
     pose_mean, pose_std : (6,) float32 of `pose_track`
     blink_rate : float, blinks per second
     blink_duration : float, seconds
+    opening : (21,) float32, mm, percentiles of the inner lips' opening while the person speaks
     """
 
     names: list[str]
@@ -53,6 +56,7 @@ class MotionStyle:
     pose_std: np.ndarray
     blink_rate: float
     blink_duration: float
+    opening: np.ndarray
 
 
 def style_from_track(track: FaceTrack, statistics: Statistics) -> MotionStyle:
@@ -82,7 +86,7 @@ def style_from_track(track: FaceTrack, statistics: Statistics) -> MotionStyle:
         duration = float(np.clip(lasting if seen else general.blink_duration, 0.12, 0.4))
     rest = rest_expression(expression, names)
     return MotionStyle(names, clip_mean(expression), rest, mouth_amplitude(expression, statistics), pose,
-                       pose.mean(0), pose.std(0), rate, duration)
+                       pose.mean(0), pose.std(0), rate, duration, seen_opening(expression, statistics))
 
 
 def _styled(general: MotionStyle, expression: np.ndarray, pose: np.ndarray) -> MotionStyle:
@@ -93,7 +97,7 @@ def _styled(general: MotionStyle, expression: np.ndarray, pose: np.ndarray) -> M
     neutral[upper] = expression.mean(0)[upper]
     rest = np.where(upper, neutral, general.rest).astype(np.float32)
     return MotionStyle(names, neutral, rest, 1.0, track, track.mean(0), track.std(0), general.blink_rate,
-                       general.blink_duration)
+                       general.blink_duration, general.opening)
 
 
 def default_style(statistics: Statistics, *, seed: int = 0, distance: float = DEFAULT_DISTANCE) -> MotionStyle:
@@ -101,7 +105,22 @@ def default_style(statistics: Statistics, *, seed: int = 0, distance: float = DE
     rest = np.where(np.isin(statistics.names, _PARTING), 0, statistics.rest).astype(np.float32)
     track = general_pose(statistics, _GENERAL_SECONDS * FPS, seed) + np.array([0, 0, 0, 0, 0, distance], np.float32)
     return MotionStyle(statistics.names, statistics.mean, rest, 1.0, track, track.mean(0), track.std(0),
-                       statistics.blink_rate, statistics.blink_duration)
+                       statistics.blink_rate, statistics.blink_duration, statistics.opening)
+
+
+def seen_opening(expression: np.ndarray, statistics: Statistics) -> np.ndarray:
+    """(21,) float32 percentiles of the lips' opening, mm, in `expression` (T, K) without its long pauses.
+
+    A pause is taken to be 0.4 s or more of lips as close as they ever are.
+    """
+    opening = expression @ statistics.opening_operator
+    low = opening < np.percentile(opening, 2) + _CLOSED_MM
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], low.astype(int), [0]])))
+    for start, stop in zip(edges[::2], edges[1::2], strict=True):
+        if stop - start < 0.4 * FPS:
+            low[start:stop] = False
+    spoken = opening[~low] if (~low).sum() >= FPS else opening
+    return np.percentile(spoken, PERCENTILES).astype(np.float32)
 
 
 def general_pose(statistics: Statistics, frames: int, seed: int) -> np.ndarray:

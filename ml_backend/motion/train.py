@@ -15,7 +15,7 @@ from torch import Tensor
 from ml_backend.errors import UserInputError
 from ml_backend.face_model.model import FaceModel
 from ml_backend.motion.checkpoint import MotionWeights, read_tensors, save_weights, write_tensors
-from ml_backend.motion.dataset import Clip, Windows, make_clips
+from ml_backend.motion.dataset import Windows, make_clips
 from ml_backend.motion.losses import LipLoss, published_loss, scaled_operator
 from ml_backend.motion.measure import lip_operator
 from ml_backend.motion.network import MotionConfig, MotionEnsemble, build
@@ -87,46 +87,62 @@ def train(config: MotionConfig, shard_folder: Path, out: Path, *, model: FaceMod
     if not training or not validation:
         raise UserInputError(f"{shard_folder} needs shards of both splits, train and validate; prepare more clips.")
     settings = settings or SETTINGS.get(config.name, SETTINGS["default"])
-    statistics = gather(list(training.values()))
-    config = replace(config, expressions=len(statistics.names))
-    run = _Run(config, settings, statistics, model, training, validation, Path(out), seed, steps)
-    return run.go(resume, progress)
+    config = replace(config, expressions=len(next(iter(training.values())).names))
+    operator = lip_operator(model) if model else plain_operator(config.expressions)
+    statistics = gather(list(training.values()), operator[:, -2])
+    plan = _Plan(config, settings, statistics, operator, model, training, validation, Path(out), seed, steps)
+    return _Run(plan).go(resume, progress)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a training run is given."""
+
+    config: MotionConfig
+    settings: TrainSettings
+    statistics: Statistics
+    operator: np.ndarray
+    model: FaceModel | None
+    training: dict[str, Shard]
+    validation: dict[str, Shard]
+    out: Path
+    seed: int
+    steps: int
 
 
 class _Run:
-    """State of one training run; everything that `resume` has to bring back is in `state` and `restore`."""
+    """State of one training run; everything that `resume` has to bring back is in `save` and `restore`."""
 
-    def __init__(self, config: MotionConfig, settings: TrainSettings, statistics: Statistics, model: FaceModel | None,
-                 training: dict[str, Shard], validation: dict[str, Shard], out: Path, seed: int, steps: int) -> None:
-        self.config, self.settings, self.statistics, self.model = config, settings, statistics, model
-        self.out, self.seed, self.steps, self.validation = out, seed, steps, validation
-        clips = make_clips(training, statistics, config, variations=settings.variations, seed=seed)
-        self.held_out = make_clips(validation, statistics, config, variations=0, seed=seed)
+    def __init__(self, plan: _Plan) -> None:
+        self.plan = plan
+        config, settings, statistics, seed = plan.config, plan.settings, plan.statistics, plan.seed
+        clips = make_clips(plan.training, statistics, config, variations=settings.variations, seed=seed)
+        self.held_out = make_clips(plan.validation, statistics, config, variations=0, seed=seed)
         torch.manual_seed(seed)
         self.network: MotionEnsemble = build(config)
         self.windows = Windows(clips, settings.window, np.random.default_rng(seed), settings.hide)
         self.optimiser = torch.optim.AdamW(self.network.parameters(), settings.rate, settings.betas,
                                            weight_decay=settings.decay)
-        self.operator = lip_operator(model) if model else plain_operator(config.expressions)
-        self.loss = lip_loss(statistics, self.operator) if config.standardised else None
+        self.loss = lip_loss(statistics, plan.operator) if config.standardised else None
         self.step, self.best, self.best_step, self.seconds = 0, -np.inf, 0, 0.0
         self.rows: list[dict[str, float]] = []
+        self.scores: list[LipScore] = []
 
     def go(self, resume: bool, progress: Progress) -> TrainReport:
-        if resume and (self.out / "last.safetensors").exists():
+        if resume and (self.plan.out / "last.safetensors").exists():
             self.restore()
         started, before = time.monotonic(), self.seconds
-        while self.step < self.steps:
-            progress(self.step, self.steps)
+        while self.step < self.plan.steps:
+            progress(self.step, self.plan.steps)
             value = self.update()
-            if self.step % self.settings.every == 0 or self.step == self.steps:
+            if self.step % self.plan.settings.every == 0 or self.step == self.plan.steps:
                 self.seconds = before + time.monotonic() - started
                 self.check(value)
-                if self.step - self.best_step >= _PATIENCE * self.settings.every and self.step > self.steps // 2:
+                if self.step - self.best_step >= _PATIENCE * self.plan.settings.every and self.step > self.plan.steps // 2:
                     break
-        progress(self.steps, self.steps)
+        progress(self.plan.steps, self.plan.steps)
         best = max(self.rows, key=lambda row: row["opening"] + row["width"])
-        return TrainReport(self.out / "motion.safetensors", self.best_step, best["opening"], best["width"],
+        return TrainReport(self.plan.out / "motion.safetensors", self.best_step, best["opening"], best["width"],
                            self.seconds, self.scores)
 
     def update(self) -> float:
@@ -137,7 +153,7 @@ class _Run:
         self.optimiser.zero_grad()
         total = 0.0
         for member in self.network.members:
-            steps, targets, mask = self.windows.batch(self.settings.batch)
+            steps, targets, mask = self.windows.batch(self.plan.settings.batch)
             value = self.value(member(steps), targets, mask)
             value.backward()
             total += float(value.detach())
@@ -151,28 +167,28 @@ class _Run:
 
     def rate(self) -> float:
         """Learning rate of the coming step: warm-up, then a half cosine; constant where there is no warm-up."""
-        if not self.settings.warm_up:
-            return self.settings.rate
-        if self.step < self.settings.warm_up:
-            return self.settings.rate * (self.step + 1) / self.settings.warm_up
-        part = (self.step - self.settings.warm_up) / max(self.steps - self.settings.warm_up, 1)
-        return self.settings.rate * 0.5 * (1 + float(np.cos(np.pi * min(part, 1))))
+        if not self.plan.settings.warm_up:
+            return self.plan.settings.rate
+        if self.step < self.plan.settings.warm_up:
+            return self.plan.settings.rate * (self.step + 1) / self.plan.settings.warm_up
+        part = (self.step - self.plan.settings.warm_up) / max(self.plan.steps - self.plan.settings.warm_up, 1)
+        return self.plan.settings.rate * 0.5 * (1 + float(np.cos(np.pi * min(part, 1))))
 
     def check(self, value: float) -> None:
         """Score the validation clips, keep the best weights, write curve and state."""
         self.network.eval()
-        self.scores = score(self.network, self.held_out, self.validation, self.statistics, self.config, self.model)
+        self.scores = score(self.network, self.held_out, self.plan.validation, self.plan.statistics, self.plan.config, self.plan.model)
         opening = float(np.mean([item.opening for item in self.scores]))
         width = float(np.mean([item.width for item in self.scores]))
         self.rows.append({"step": self.step, "loss": value, "opening": opening, "width": width})
         if opening + width > self.best:
             self.best, self.best_step = opening + width, self.step
-            provenance = {"seed": self.seed, "step": self.step, "steps": self.steps, "opening": round(opening, 4),
+            provenance = {"seed": self.plan.seed, "step": self.step, "steps": self.plan.steps, "opening": round(opening, 4),
                           "width": round(width, 4)}
             gain = channel_gain(self.network, self.held_out)
-            best = MotionWeights(self.network, self.statistics, gain, self.operator, provenance)
-            save_weights(best, self.out / "motion.safetensors")
-        with (self.out / "curve.csv").open("w", newline="") as stream:
+            best = MotionWeights(self.network, self.plan.statistics, gain, self.plan.operator, provenance)
+            save_weights(best, self.plan.out / "motion.safetensors")
+        with (self.plan.out / "curve.csv").open("w", newline="") as stream:
             writer = csv.DictWriter(stream, ["step", "loss", "opening", "width"])
             writer.writeheader()
             writer.writerows(self.rows)
@@ -184,16 +200,16 @@ class _Run:
             tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in entry.items()}
         tensors["torch_random"] = torch.get_rng_state()
         state = {"step": self.step, "best": self.best, "best_step": self.best_step, "rows": self.rows,
-                 "seconds": self.seconds, "random": self.windows.generator.bit_generator.state, "seed": self.seed,
-                 "steps": self.steps, "scores": [vars(item) for item in self.scores]}
-        write_tensors(tensors, {"schema": STATE_SCHEMA, "version": STATE_VERSION, "config": self.config.to_json(),
-                                "state": json.dumps(state)}, self.out / "last.safetensors")
+                 "seconds": self.seconds, "random": self.windows.generator.bit_generator.state, "seed": self.plan.seed,
+                 "steps": self.plan.steps, "scores": [vars(item) for item in self.scores]}
+        write_tensors(tensors, {"schema": STATE_SCHEMA, "version": STATE_VERSION, "config": self.plan.config.to_json(),
+                                "state": json.dumps(state)}, self.plan.out / "last.safetensors")
 
     def restore(self) -> None:
-        path = self.out / "last.safetensors"
+        path = self.plan.out / "last.safetensors"
         tensors, metadata = read_tensors(path, STATE_SCHEMA, STATE_VERSION)
         state = json.loads(metadata["state"])
-        if metadata["config"] != self.config.to_json() or (state["seed"], state["steps"]) != (self.seed, self.steps):
+        if metadata["config"] != self.plan.config.to_json() or (state["seed"], state["steps"]) != (self.plan.seed, self.plan.steps):
             raise UserInputError(f"{path} is of a training with other settings; give another folder or the same ones.")
         self.network.load_state_dict(_under(tensors, "network."))
         entries: dict[int, dict[str, Tensor]] = {}
@@ -217,11 +233,6 @@ def lip_loss(statistics: Statistics, operator: np.ndarray) -> LipLoss:
 def plain_operator(expressions: int) -> np.ndarray:
     """(K, K + 2) float32 for targets of which no face model is known: every channel by itself; the first two lead."""
     return np.eye(expressions, dtype=np.float32)[:, [*range(expressions), 0, 1]]
-
-
-def shard_names(clips: list[Clip]) -> list[str]:
-    """Names of `clips`, for a model card."""
-    return [clip.name for clip in clips]
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """Lips and lids: where MediaPipe says "closed", its points still stand apart; here that becomes touching.
 
-A person's lids rest open by so much, and lips that touch measure 0.5–2 mm: both are learned per clip and taken out, so that
-the fitted mesh really closes and its neutral mouth is shut.
+A person's lids rest open by so much, and lips that touch measure 0.5–2 mm: both are learned per clip and taken out,
+so that the fitted mesh really closes and its neutral mouth is shut.
 """
 
 from __future__ import annotations
@@ -72,8 +72,9 @@ def levels(observed: np.ndarray, rig: Rig) -> Levels:
             low = np.percentile(lid[:, side].mean(1), 0.7) / max(float(wide[side].mean()), 1e-6)
             shut[side] = np.clip(low, 0.08, 0.4) if low < 0.5 else CLOSED_SHARE
     rest = np.clip(wide, NEUTRAL_LIDS[0] * model_lids, NEUTRAL_LIDS[1] * model_lids)
-    return Levels(np.clip(np.minimum(closed, lip.mean(0) if many else lip[0]), -0.001, LIP_BIAS_LIMIT), wide, shut * wide,
-                  lip_rest, rest, np.minimum(rest - model_lids, 0) / 2, _gaze_rest(observed, rig, many))
+    bias = np.clip(np.minimum(closed, lip.mean(0)), -0.001, LIP_BIAS_LIMIT)
+    return Levels(bias, wide, shut * wide, lip_rest, rest,
+                  np.minimum(rest - model_lids, 0) / 2, _gaze_rest(observed, rig, many))
 
 
 def _gaze_rest(observed: np.ndarray, rig: Rig, many: bool) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Identity over the clip and expression per frame from landmarks, by alternating regularised least squares.
 
-Observed points are brought into the head's own space; there, identity (Tikhonov, N(0, 1)) and expression (box [0, 1], prior,
-time, symmetry) are linear. Only what a camera sees counts fully: x and y along the camera's axes, depth a little.
+Observed points are brought into the head's own space; there, identity (Tikhonov, N(0, 1)) and expression (box [0, 1],
+prior, time, symmetry) are linear. Only what a camera sees counts fully: x and y along its axes, depth a little.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DEPTH_TRUST = 0.06
 """Weight of a squared error along the camera's axis beside one across it."""
 SAMPLE = 160
 ROUNDS = 5
-HABIT_SHARE, HABIT_LIMIT = 0.9, 0.3
+HABIT_SHARE, HABIT_LIMIT = 0.9, 0.5
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,8 @@ def _person(seen: np.ndarray, points: Rig, focal: float, centre: np.ndarray, pro
     identity, offset = np.zeros(len(points.identity)), np.zeros_like(points.mean)
     deformed: np.ndarray = points.mean
     rotation, translation = pose.initial_pose(seen, deformed, weight, focal, centre)
-    view, at, expression = View(seen, rotation, translation, focal, centre), None, None
+    view, expression = View(seen, rotation, translation, focal, centre), None
+    at = contacts.levels(observe(view, np.broadcast_to(deformed, seen.shape), weight), points)
     for step in range(ROUNDS):
         view = _repose(view, deformed, weight)
         neutral = points.mean + np.tensordot(identity, points.identity, 1) + offset
@@ -227,7 +228,8 @@ def _normal_equations(residual: np.ndarray, basis: np.ndarray, rows: Measurement
     shares = np.stack([1 - rows.side, rows.side])
     count = len(basis)
     planes = basis.transpose(2, 0, 1)
-    blocks = np.stack([[[(planes[a] * w) @ planes[b].T for b in range(3)] for a in range(3)] for w in shares * rows.weight])
+    blocks = np.stack([[[(planes[a] * w) @ planes[b].T for b in range(3)] for a in range(3)]
+                       for w in shares * rows.weight])
     factors = np.einsum("ts,tab->tsab", sides, metric).reshape(len(rotation), -1)
     gram = (factors @ blocks.reshape(-1, count * count)).reshape(-1, count, count)
     weights = (sides @ shares) * rows.weight
@@ -248,7 +250,7 @@ def side_visibility(rotation: np.ndarray) -> np.ndarray:
 
 
 def _solve_identity(residual: np.ndarray, rotation: np.ndarray, points: Rig) -> np.ndarray:
-    """(I,) coefficients that explain the mean residual (N, L, 3); prior N(0, 1), frames count as a few independent ones."""
+    """(I,) coefficients that explain the mean residual (N, L, 3); prior N(0, 1), all frames count as a few."""
     plain = points.index < 468
     count = int(plain.sum())
     x = points.mean[plain, 0]

@@ -1,4 +1,4 @@
-"""Light and low-frequency albedo from vertex colours: C = t Σ γ_b Φ_b(n) (Yi et al. 2020, §3.1), alternating least squares."""
+"""Light and low-frequency albedo from vertex colours: C = t Σ γ_b Φ_b(n) (Yi et al. 2020, §3.1), solved in turns."""
 
 from __future__ import annotations
 
@@ -103,7 +103,8 @@ def _positive(colour: np.ndarray, albedo_: np.ndarray, basis: np.ndarray, weight
     return light
 
 
-def _light(colour: np.ndarray, albedo_: np.ndarray, basis: np.ndarray, weight: np.ndarray, damping: float) -> np.ndarray:
+def _light(colour: np.ndarray, albedo_: np.ndarray, basis: np.ndarray, weight: np.ndarray, damping: float
+           ) -> np.ndarray:
     """(9, 3): data, bands damped, exposure near 1, little tint."""
     unit = weight * (EFFECTIVE / max(weight.sum(), 1e-9)) / NOISE**2
     constant = _constant()

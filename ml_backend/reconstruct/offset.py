@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.sparse import coo_matrix, diags
 from scipy.sparse.csgraph import connected_components
@@ -76,8 +78,8 @@ def _rest_contacts(offset: np.ndarray, rig: Rig, at: contacts.Levels, shape: np.
 def spread_offset(model: FaceModel, rig: Rig, offset: np.ndarray) -> np.ndarray:
     """(V, 3) metres: landmarks move by `offset` (L, 3), the skin between them bends as little as it can.
 
-    Bi-Laplacian interpolation on each connected piece of the mesh; pieces without a landmark (eyeballs, teeth, tongue) move
-    rigidly with the skin around them.
+    Bi-Laplacian interpolation on each connected piece of the mesh; pieces without a landmark (eyeballs, teeth, tongue)
+    move rigidly with the skin around them.
     """
     vertices = len(model.mean_shape)
     adjacency = _adjacency(model)
@@ -101,7 +103,8 @@ def spread_offset(model: FaceModel, rig: Rig, offset: np.ndarray) -> np.ndarray:
     return out
 
 
-def _adjacency(model: FaceModel):  # noqa: ANN202 - scipy's sparse classes have no useful common type
+def _adjacency(model: FaceModel) -> Any:
+    """(V, V) sparse 0/1 matrix of the triangles' edges."""
     triangles = model.triangles()
     i = np.concatenate([triangles[:, a] for a in (0, 1, 2)])
     j = np.concatenate([triangles[:, a] for a in (1, 2, 0)])
@@ -109,9 +112,9 @@ def _adjacency(model: FaceModel):  # noqa: ANN202 - scipy's sparse classes have 
     return ((graph + graph.T) > 0).astype(float).tocsr()
 
 
-def _bend(adjacency, rest: np.ndarray, anchors: np.ndarray, values: np.ndarray, firm: np.ndarray
-          ) -> np.ndarray:  # noqa: ANN001
-    """Minimise ‖Δx‖² + Σ firm (x − values)² + ε‖x‖², Δ = uniform Laplacian, ε growing with the distance from any anchor."""
+def _bend(adjacency: Any, rest: np.ndarray, anchors: np.ndarray, values: np.ndarray, firm: np.ndarray
+          ) -> np.ndarray:
+    """Minimise ‖Δx‖² + Σ firm (x − values)² + ε‖x‖², Δ = uniform Laplacian, ε growing with distance from anchors."""
     count = adjacency.shape[0]
     degree = np.maximum(np.asarray(adjacency.sum(1)).ravel(), 1)
     laplacian = diags(np.ones(count)) - diags(1 / degree) @ adjacency

@@ -9,7 +9,7 @@ import numpy as np
 
 from ml_backend.artefacts.face_track import FaceTrack
 from ml_backend.face_model.model import FaceModel
-from ml_backend.face_model.synthesis import deform, project, to_camera, vertex_normals
+from ml_backend.face_model.synthesis import deform, neutral, project, to_camera, vertex_normals
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Posed:
 
 
 def sample(image: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """(N, 3) float32 in [0, 1], bilinear, of an RGB uint8 `image` at `pixels` (N, 2) whose centres are whole numbers."""
+    """(N, 3) float32 in [0, 1], bilinear, of an RGB uint8 `image` at `pixels` (N, 2); centres are whole numbers."""
     rows = int(np.ceil(len(pixels) / 4096))
     grid = np.zeros((rows * 4096, 2), np.float32)
     grid[: len(pixels)] = pixels
@@ -55,16 +55,17 @@ def sample(image: np.ndarray, pixels: np.ndarray) -> np.ndarray:
 
 def neutral_shape(track: FaceTrack, model: FaceModel) -> np.ndarray:
     """(V, 3) float32 metres: the person's face at zero expression."""
-    return (model.mean_shape + np.tensordot(track.identity, model.identity_basis, 1) + track.shape_offset).astype(np.float32)
+    return (neutral(model, track.identity) + track.shape_offset).astype(np.float32)
 
 
-def place(track: FaceTrack, model: FaceModel, number: int, image: np.ndarray, neutral: np.ndarray,
+def place(track: FaceTrack, model: FaceModel, number: int, image: np.ndarray, rest: np.ndarray,
           triangles: np.ndarray) -> Posed:
-    """Lay the mesh with the expression and pose of frame `number` over its `image`."""
-    shape = deform(neutral, model.expression_basis, track.expression[number])
+    """Lay the mesh, at rest `rest` (V, 3), with expression and pose of frame `number` over its `image`."""
+    shape = deform(rest, model.expression_basis, track.expression[number])
     camera = to_camera(shape, track.pose()[number])
     # A pixel's centre is a whole number for the sampler; landmarks count from the frame's corner.
     pixel = project(camera, float(track.focal), np.asarray(track.size, float) / 2) - 0.5
     normals = vertex_normals(camera, triangles)
     facing = -(normals * camera).sum(1) / np.maximum(np.linalg.norm(camera, axis=1), 1e-9)
-    return Posed(number, image if image.ndim == 3 else np.repeat(image[..., None], 3, 2), camera, pixel, normals, facing)
+    colour = image if image.ndim == 3 else np.repeat(image[..., None], 3, 2)
+    return Posed(number, colour, camera, pixel, normals, facing)

@@ -1,7 +1,8 @@
 """What is expected of each expression channel before anything is seen: size, speed, partner on the other side.
 
-Standard deviations of a zero-mean prior on the weight: small where several channels look alike in 478 points (a puffed cheek,
-a shifted jaw), large where the points show the channel plainly. Speeds are standard deviations of a step in 1/25 s.
+Standard deviations of a zero-mean prior on the weight: small where several channels look alike in 478 points (a puffed
+cheek, a shifted jaw), large where the points show the channel plainly. Speeds are standard deviations of a step in
+1/25 s.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import numpy as np
 _SIZE = {
     "tongueOut": 0.01, "cheekPuff": 0.06, "jawLeft": 0.08, "jawRight": 0.08, "jawForward": 0.08,
     "noseSneer": 0.15, "cheekSquint": 0.12, "mouthLeft": 0.12, "mouthRight": 0.12, "mouthClose": 0.2,
-    "mouthPress": 0.2, "mouthDimple": 0.2, "mouthRoll": 0.3, "mouthShrug": 0.22, "mouthFrown": 0.3, "mouthStretch": 0.3,
+    "mouthPress": 0.2, "mouthDimple": 0.2, "mouthRoll": 0.16, "mouthShrug": 0.15, "mouthFrown": 0.3, "mouthStretch": 0.3,
     "eyeSquint": 0.2, "eyeWide": 0.3, "eyeBlink": 1.0, "eyeLook": 0.6, "jawOpen": 1.0, "mouthSmile": 0.6,
-    "mouthFunnel": 0.22, "mouthLowerDown": 0.3, "mouthUpperUp": 0.3,
+    "mouthFunnel": 0.22, "mouthLowerDown": 0.25, "mouthUpperUp": 0.22,
 }
 _SPEED = {"eyeBlink": 0.8, "eyeLook": 0.25, "eyeWide": 0.1, "eyeSquint": 0.06, "brow": 0.06, "cheek": 0.04,
           "nose": 0.05, "jawLeft": 0.03, "jawRight": 0.03, "jawForward": 0.04, "jawOpen": 0.25, "mouthLeft": 0.06,

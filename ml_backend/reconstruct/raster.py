@@ -31,7 +31,7 @@ class Coverage:
     def interpolate(self, values: np.ndarray, corners: np.ndarray) -> np.ndarray:
         """(N, C) of per-corner `values` (V, C) with triangles' `corners` (F, 3) into them."""
         picked = corners[self.triangle]
-        return sum(self.weights[:, i, None] * values[picked[:, i]] for i in range(3))
+        return np.einsum("ni,nic->nc", self.weights, values[picked])
 
     def image(self, values: np.ndarray, background: float = 0.0) -> np.ndarray:
         """(H, W, C) float32 picture of per-pixel `values` (N, C)."""
@@ -58,7 +58,7 @@ def cover(corners: np.ndarray, size: tuple[int, int], *, depth: np.ndarray | Non
     inside &= (high >= -1).all(1) & (low[:, 0] < size[1] + 1) & (low[:, 1] < size[0] + 1)
     polygons = fixed.astype(np.int32)
     for number in order[inside[order]]:
-        cv2.fillConvexPoly(canvas, polygons[number], int(number), lineType=cv2.LINE_8, shift=SHIFT)
+        cv2.fillConvexPoly(canvas, polygons[number], (int(number),), lineType=cv2.LINE_8, shift=SHIFT)
     pixel = np.flatnonzero(canvas >= 0)
     triangle = canvas.ravel()[pixel]
     weights = _barycentric(corners[triangle], np.stack([pixel % size[1], pixel // size[1]], 1).astype(float))

@@ -43,7 +43,8 @@ def make_character(track: FaceTrack, frames: Sequence[np.ndarray], model: FaceMo
         If the folder can't be written.
     """
     neutral, triangles = neutral_shape(track, model), model.triangles()
-    views = [place(track, model, number, frames[number], neutral, triangles) for number in texture_frames(track, model, frames)]
+    chosen = texture_frames(track, model, frames)
+    views = [place(track, model, number, frames[number], neutral, triangles) for number in chosen]
     low = illumination.albedo(model, track.texture)
     sheet = unwrap.detailed_albedo(views, model, low, track.light, texture_side(track))
     _write_png(sheet, Path(folder) / ALBEDO_FILE)
@@ -138,4 +139,5 @@ def _write_png(picture: np.ndarray, path: Path) -> None:
         os.replace(part, path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise UserInputError(f"Can't write {path}: {error.strerror}. Free some space or choose another folder.") from error
+        raise UserInputError(f"Can't write {path}: {error.strerror}. Free some space or choose another folder."
+                             ) from error

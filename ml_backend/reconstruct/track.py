@@ -73,7 +73,7 @@ def assemble(fit: FitResult, confidence: np.ndarray, size: np.ndarray, model: Fa
 
 
 def crop_square(points: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """(3,) float32 x, y, side: an even square of whole pixels around the face in all frames, inside the frame where it fits.
+    """(3,) float32 x, y, side: an even square of whole pixels around the face in all frames, within the frame.
 
     `points` (T, L, 3) pixels, `size` (2,) width and height.
     """
@@ -83,7 +83,7 @@ def crop_square(points: np.ndarray, size: np.ndarray) -> np.ndarray:
     # MediaPipe's outline ends below the hair: the head's middle lies a little higher than the landmarks'.
     middle = (low + high) / 2 - [0, 0.06 * tall]
     side = min(CROP_MARGIN * float((high - low).max()), float(min(size)))
-    even = max(2, 2 * int(round(side / 2)))
+    even = max(2, 2 * round(side / 2))
     even -= 2 if even > min(size) and even > 2 else 0
     corner = np.clip(np.round(middle - even / 2), 0, np.maximum(np.asarray(size) - even, 0))
     return np.array([corner[0], corner[1], even], np.float32)

@@ -39,16 +39,18 @@ def chart(model: FaceModel, side: int) -> Chart:
     quads = model.faces[:, 3] >= 0
     corners = np.concatenate([model.faces[:, :3], model.faces[quads][:, [0, 2, 3]]])
     texture = np.concatenate([model.face_uvs[:, :3], model.face_uvs[quads][:, [0, 2, 3]]])
-    skin = model.part("skin")[corners].all(1) if "skin" in [str(n) for n in model.part_names] else np.ones(len(corners), bool)
+    named = "skin" in [str(name) for name in model.part_names]
+    skin = model.part("skin")[corners].all(1) if named else np.ones(len(corners), bool)
     flat = model.uv[texture[skin]].astype(float)
     flat = np.stack([flat[..., 0] * side - 0.5, (1 - flat[..., 1]) * side - 0.5], -1)
     return Chart(cover(flat, (side, side)), corners[skin])
 
 
-def detailed_albedo(views: Sequence[Posed], model: FaceModel, low: np.ndarray, light: np.ndarray, side: int) -> np.ndarray:
+def detailed_albedo(views: Sequence[Posed], model: FaceModel, low: np.ndarray, light: np.ndarray, side: int
+                    ) -> np.ndarray:
     """(side, side, 3) uint8 RGB: the first view's skin, holes filled by the others, the unseen by `low` (V, 3).
 
-    Colours are divided by the irradiance of `light` (9, 3); the low-frequency albedo is matched in colour where it takes over.
+    Colours are divided by the irradiance of `light` (9, 3); the low-frequency albedo is matched in colour.
     """
     sheet = chart(model, side)
     base = sheet.cover.interpolate(low, sheet.triangles)
@@ -87,9 +89,9 @@ def _sampled(view: Posed, sheet: Chart, model: FaceModel, light: np.ndarray) -> 
 def _visible(view: Posed, sheet: Chart, pixel: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """(N,) 1 where no other skin lies before the texel."""
     corners = sheet.triangles
-    drawn = cover(view.pixel[corners], view.image.shape[:2], depth=view.camera[corners, 2])
+    height, width = view.image.shape[:2]
+    drawn = cover(view.pixel[corners], (height, width), depth=view.camera[corners, 2])
     nearest = depth_map(drawn, view.camera[:, 2], corners)
-    height, width = nearest.shape
     x, y = np.clip(np.round(pixel), 0, [width - 1, height - 1]).astype(int).T
     return (depth <= nearest[y, x] + OCCLUSION).astype(float)
 
@@ -137,14 +139,15 @@ def _feathered(sheet: Chart, weight: np.ndarray) -> np.ndarray:
     return weight * np.clip(2 * soft.ravel()[sheet.cover.pixel] - 1, 0, 1)
 
 
-def _matched(sheet: Chart, albedo: np.ndarray, weight: np.ndarray, base_weight: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """`albedo` shifted by a smooth field to agree with the first view, known where both see and carried on elsewhere."""
+def _matched(sheet: Chart, albedo: np.ndarray, weight: np.ndarray, base_weight: np.ndarray, base: np.ndarray
+             ) -> np.ndarray:
+    """`albedo` plus a smooth field to agree with the first view, known where both see and carried on elsewhere."""
     both = np.clip(np.minimum(weight, base_weight) - 0.05, 0, 0.3) / 0.3
     if (both > 0.2).sum() < 100:
         return albedo
     gap = np.clip(base - albedo, -0.25, 0.25)
     field = push_pull(sheet.cover.image(gap), sheet.cover.image(both[:, None])[..., 0])
-    field = cv2.GaussianBlur(field, (0, 0), sheet.cover.size[0] / 80)
+    field = _wide_blur(field, sheet.cover.size[0] / 80)
     return albedo + field.reshape(-1, 3)[sheet.cover.pixel]
 
 
@@ -156,7 +159,7 @@ def _blend(sheet: Chart, model: FaceModel, low: np.ndarray, seen: np.ndarray, tr
     mask = np.minimum(mask, np.clip(2 * blurred - 1, 0, 1))
     difference = sheet.cover.image((seen - low) * (trust > 0)[:, None])
     carried = push_pull(difference, (mask > 0.5).astype(np.float32) * mask)
-    smooth = cv2.GaussianBlur(carried, (0, 0), side / 60)
+    smooth = _wide_blur(carried, side / 60)
     hair = model.region("scalp") if "scalp" in [str(n) for n in model.region_names] else np.zeros(len(model.mean_shape))
     bald = 1 - sheet.cover.image(sheet.cover.interpolate(hair[:, None], sheet.triangles))
     out = sheet.cover.image(low) + mask[..., None] * difference + (1 - mask[..., None]) * smooth * bald
@@ -166,9 +169,17 @@ def _blend(sheet: Chart, model: FaceModel, low: np.ndarray, seen: np.ndarray, tr
     return np.round(np.clip(filled, 0, 1) * 255).astype(np.uint8)
 
 
+def _wide_blur(picture: np.ndarray, radius: float) -> np.ndarray:
+    """Gaussian blur of `picture` (H, W, C), computed at a quarter of the size, where so wide a one loses nothing."""
+    small = cv2.resize(picture, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    soft = cv2.GaussianBlur(small, (0, 0), max(radius / 4, 0.5))
+    return cv2.resize(soft, (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_LINEAR)
+
+
 def push_pull(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """(H, W, C) float32 `values` where `weight` (H, W) is positive, smoothly filled in from a pyramid elsewhere."""
-    levels = [(values.astype(np.float32) * weight[..., None], weight.astype(np.float32))]
+    levels: list[tuple[np.ndarray, np.ndarray]] = [(values.astype(np.float32) * weight[..., None],
+                                                    weight.astype(np.float32))]
     while min(levels[-1][1].shape) > 1:
         value, mass = levels[-1]
         half = (max(mass.shape[1] // 2, 1), max(mass.shape[0] // 2, 1))

@@ -17,7 +17,7 @@ from ml_backend.errors import UserInputError
 from ml_backend.progress import Progress, silent
 from ml_backend.refine.config import Frames
 from ml_backend.refine.dataset import from_network, to_network, window_indices
-from ml_backend.refine.device import autocast, best_device
+from ml_backend.refine.device import autocast, best_device, calm_threads
 from ml_backend.refine.identity import spatial_trunk, to_batch
 from ml_backend.refine.memory import anchors, interpolate_anchors
 from ml_backend.refine.weights import RefinerWeights, load_weights
@@ -130,18 +130,19 @@ def apply(
     attention: list[float] = []
     made, total = 0, len(composites)
     try:
-        for t in range(total):
-            window = np.stack([composites[k] for k in window_indices(t, loaded.config.window)])
-            _check_size(window, loaded.config.image)
-            if not cache.has(t, window):
-                picture = window[-1]
-                if refiner is not None:
-                    identities = refiner.identities(composites) if identities is None else identities
-                    picture, mean = refiner.refine(window, identities[t], strength)
-                    attention.append(mean)
-                cache.put(t, window, picture)
-                made += 1
-            progress(t + 1, total)
+        with calm_threads():
+            for t in range(total):
+                window = np.stack([composites[k] for k in window_indices(t, loaded.config.window)])
+                _check_size(window, loaded.config.image)
+                if not cache.has(t, window):
+                    picture = window[-1]
+                    if refiner is not None:
+                        identities = refiner.identities(composites) if identities is None else identities
+                        picture, mean = refiner.refine(window, identities[t], strength)
+                        attention.append(mean)
+                    cache.put(t, window, picture)
+                    made += 1
+                progress(t + 1, total)
     finally:
         cache.save()
     return ApplyReport(total, made, through, float(np.mean(attention)) if attention else float("nan"))

@@ -53,7 +53,7 @@ class RefinerConfig:
     dropout: float = 0.0
     unit_scale: bool = True
     colour_base: str = "blurred"
-    attention_bias: float = 0.0
+    attention_bias: float = 1.0
     disc_channels: int = 32
     memory_slots: int = 1000
     memory_top_k: int = 64
@@ -153,7 +153,7 @@ class TrainOptions:
     mouth_weight: float = 4.0
     eye_weight: float = 2.0
     coarse_share: float = 0.3
-    crop: int = 0
+    crop: int = 256
     crop_until: float = 0.85
     disc_crop: int = 128
     ema: float = 0.995

@@ -138,9 +138,11 @@ class PublishedUNet(nn.Module):
 class Generator(nn.Module):
     """Trunk, style network and eq. (3).
 
-    An untrained default generator passes the composite through exactly: its heads start at zero and its colour head
-    adds to the composite, so that C = r whatever the attention is. That is also why the attention may start undecided,
-    at 1/2, where it learns faster than from the rendering's side (measured: +0.3 dB after 500 steps).
+    An untrained default generator nearly passes the composite through: its heads start at zero, so its colour is the
+    composite without fine detail and its attention is sigmoid(1) = 0.73, on the rendering's side. The colour must not
+    build on the composite's own detail: what a rendering draws sharply in the wrong place (teeth, lip edges) could then
+    never be cancelled (measured at 500 steps on a clip: 32.4 against 32.6 dB, mouth sharpness 6.5 against 0.94 of
+    the real one), and a bias of 3 keeps too much of it (32.3 dB, 2.8).
     """
 
     def __init__(self, config: RefinerConfig) -> None:
@@ -148,7 +150,7 @@ class Generator(nn.Module):
         self.config = config
         trunk = PublishedUNet(config) if config.name == "yi2020" else CompactUNet(config)
         self.trunk = trunk
-        self.style_sizes: list[int] = list(trunk.style_sizes)
+        self.style_sizes = [int(size) for size in trunk.style_sizes]
         self.style = StyleNetwork(sum(self.style_sizes), config.style_hidden, config.style_layers)
         if config.unit_scale:
             # Small first styles: 1 + s near 1, biases near 0, yet not exactly zero so that identities differ at once.

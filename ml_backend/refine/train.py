@@ -17,7 +17,7 @@ from ml_backend.errors import ArtefactError, Cancelled, UserInputError
 from ml_backend.progress import Progress, silent
 from ml_backend.refine.config import Frames, RefinerConfig, TrainOptions
 from ml_backend.refine.dataset import PairSequence, from_network
-from ml_backend.refine.device import best_device
+from ml_backend.refine.device import best_device, calm_threads
 from ml_backend.refine.identity import IdentityEncoder, identity_encoder, spatial_trunk, to_batch
 from ml_backend.refine.memory import anchors, interpolate_anchors
 from ml_backend.refine.quality import Quality, measure
@@ -117,12 +117,13 @@ def fine_tune(
     key = _fingerprint(pairs, config, options, seed, general, f"{identity} {resnet} {minutes}")
     if resume and (done := _finished(out, key)) is not None:
         return done
-    run = _Run(pairs, config, options, start, seed, Path(out), key, landmarks)
-    run.features = _features(pairs, identity_encoder(identity), landmarks, resnet)
-    if resume:
-        run.resume()
-    run.train(minutes * 60, progress, max_steps)
-    return run.finish()
+    with calm_threads():
+        run = _Run(pairs, config, options, start, seed, Path(out), key, landmarks)
+        run.features = _features(pairs, identity_encoder(identity), landmarks, resnet)
+        if resume:
+            run.resume()
+        run.train(minutes * 60, progress, max_steps)
+        return run.finish()
 
 
 class _Run:

@@ -57,7 +57,7 @@ def test_size_and_names(head: FaceModel) -> None:
     assert (head.faces[:, 3] >= 0).mean() > 0.97
     assert len(head.identity_basis) >= 20
     assert HEAD.stat().st_size < 15e6
-    assert {"skin", "lips", "mouth", "gums", "teeth", "tongue", "sclera", "iris", "pupil"} <= set(
+    assert {"skin", "lips", "mouth", "gums", "teeth", "tongue", "hair", "sclera", "iris", "pupil"} <= set(
         head.material_names.tolist()
     )
     assert {"face", "lips", "jaw", "brow", "eyes", "scalp", "neck"} <= set(head.region_names.tolist())

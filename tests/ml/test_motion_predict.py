@@ -186,6 +186,23 @@ def test_eyes_turn_against_the_head():
     assert expression[20, NAMES.index("eyeLookInLeft")] == 0
 
 
+def test_flat_lips_are_brought_to_the_persons_range_and_never_cross():
+    style, wave = default_style(statistics()), np.sin(np.arange(200) / 4)
+    expression = np.full((200, len(NAMES)), 0.2, np.float32)
+    expression[:, 0], expression[:, 2] = 0.3 + 0.05 * wave, 0.1
+    opening = expression @ statistics().opening_operator
+    found = postprocess.match_opening(expression, np.ones(200, np.float32), style, statistics())
+    matched = found @ statistics().opening_operator
+    assert np.corrcoef(matched, opening)[0, 1] > 0.95
+    assert np.ptp(matched) > 3 * np.ptp(opening)
+    assert matched.min() >= -0.35
+    np.testing.assert_array_equal(found[:, 3:], expression[:, 3:])
+    crossed = np.zeros((10, len(NAMES)), np.float32)
+    crossed[:, 2] = 0.5
+    met = postprocess.match_opening(crossed, np.zeros(10, np.float32), style, statistics())
+    np.testing.assert_allclose(met @ statistics().opening_operator, -0.3, atol=0.05)
+
+
 def test_crossed_lips_and_weights_beyond_their_range_are_cut():
     expression = postprocess.bounded(np.array([[0.2, 1.4, 0.7, -1, 0, 0, 0]], np.float32), NAMES)
     np.testing.assert_allclose(expression, [[0.2, 1, 0.2, 0, 0, 0, 0]])

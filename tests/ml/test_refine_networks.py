@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 
 from ml_backend.errors import UserInputError
 from ml_backend.refine.config import RefinerConfig, yi2020
+from ml_backend.refine.device import calm_threads
 from ml_backend.refine.discriminator import PatchDiscriminator
-from ml_backend.refine.generator import AdaIN, Generator, count_parameters
+from ml_backend.refine.generator import AdaIN, Generator, blur, count_parameters
 from ml_backend.refine.losses import (
     LIPS,
     adversarial_loss,
@@ -42,14 +44,17 @@ def test_default_is_small() -> None:
 
 
 @pytest.mark.parametrize("size", [(64, 64), (96, 160)])
-def test_untrained_generator_passes_the_composite_through(size: tuple[int, int]) -> None:
+def test_untrained_generator_only_softens_the_composite(size: tuple[int, int]) -> None:
     generator = Generator(TINY)
     window = torch.rand(2, 9, *size) * 2 - 1
     identity = torch.nn.functional.normalize(torch.randn(2, 512), dim=1)
     refined, colour, attention = generator(window, identity)
     assert refined.shape == colour.shape == (2, 3, *size)
     assert attention.shape == (2, 1, *size)
-    torch.testing.assert_close(refined, window[:, -3:])
+    now = window[:, -3:]
+    torch.testing.assert_close(refined, now + (1 - torch.sigmoid(torch.tensor(1.0))) * (blur(now) - now))
+    flat = torch.full((2, 9, *size), 0.3)
+    torch.testing.assert_close(generator(flat, identity)[0], flat[:, -3:])
     assert ((attention > 0) & (attention < 1)).all()
 
 
@@ -96,6 +101,17 @@ def test_bad_config() -> None:
     with pytest.raises(UserInputError, match="unknown"):
         RefinerConfig.from_dict({"colours": 3})
     assert RefinerConfig.from_dict(yi2020().as_dict()) == yi2020()
+
+
+@pytest.mark.parametrize(("load", "threads"), [(99.0, 1), (0.1, 2)])
+def test_a_busy_machine_gets_one_thread(monkeypatch: pytest.MonkeyPatch, load: float, threads: int) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setattr("ml_backend.refine.device._load", lambda: load * (os.cpu_count() or 1))
+    torch.set_num_threads(2)
+    with calm_threads():
+        assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
 
 
 def test_losses_have_known_values() -> None:

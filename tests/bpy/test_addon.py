@@ -1,0 +1,52 @@
+"""The extension: registers, its operators work and fail in words, its manifest agrees with the project."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+bpy = pytest.importorskip("bpy")
+
+import addon  # noqa: E402
+from addon.bl import rig, scene  # noqa: E402
+from tests import fixtures  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def registered():
+    scene.empty_file()
+    addon.register()
+    yield
+    addon.unregister()
+
+
+def test_a_head_is_added_and_keyed(registered: None, files: fixtures.Files) -> None:
+    assert bpy.ops.parley.add_head(filepath=str(files.character), face_model_path=str(files.face_model)) == {"FINISHED"}
+    head = rig.find(bpy.context.object)
+    assert bpy.ops.parley.load_performance(filepath=str(files.performance)) == {"FINISHED"}
+    bpy.context.scene.frame_set(6)
+    assert head.keys.key_blocks["jawOpen"].value > 0.8
+
+
+def test_a_wrong_file_is_reported_in_words(registered: None, files: fixtures.Files) -> None:
+    with pytest.raises(RuntimeError, match=r"parley\.face_model"):
+        bpy.ops.parley.add_head(filepath=str(files.character), face_model_path=str(files.performance))
+    assert not bpy.data.objects
+
+
+def test_registering_twice_in_a_row_works() -> None:
+    for _ in range(2):
+        addon.register()
+        assert "add_head" in dir(bpy.ops.parley)
+        addon.unregister()
+
+
+def test_the_manifest_agrees_with_the_project() -> None:
+    manifest = tomllib.loads((ROOT / "addon" / "blender_manifest.toml").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (manifest["id"], manifest["version"]) == ("parley", project["version"])
+    assert manifest["license"] == ["SPDX:GPL-3.0-or-later"] and manifest["blender_version_min"] == "4.2.0"
