@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -68,8 +67,8 @@ def _add_talk(talk: argparse.ArgumentParser) -> None:
 def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("what", choices=("motion",), help="which network")
     train.add_argument("dataset", type=Path, help="folder of shards made by `parley prepare`")
-    train.add_argument("--out", type=Path, required=True, help="weights to write (.safetensors)")
-    train.add_argument("--config", default="default", help="default or yi2020")
+    train.add_argument("--out", type=Path, required=True, help="folder for the weights and the curve")
+    train.add_argument("--config", default="default", choices=("default", "yi2020"))
     train.add_argument("--steps", type=int, default=3000)
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--fresh", action="store_true", help="start over instead of resuming")
@@ -78,7 +77,6 @@ def _add_train(train: argparse.ArgumentParser) -> None:
 def _add_prepare(prepare: argparse.ArgumentParser) -> None:
     prepare.add_argument("folders", type=Path, nargs="+", help="folders of clips with sound")
     prepare.add_argument("--out", type=Path, required=True, help="folder of shards to write")
-    prepare.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -21,6 +21,10 @@ GLINT = np.array([-0.20, -0.24, -1.0])
 """Direction, in camera space and from the eye, of the cornea's highlight: a lamp above, to the left."""
 
 
+OPENING = "parley_opening"
+"""Property of the mesh object: the share of the light that gets into the mouth, driven by the expressions."""
+
+
 def kind_of(name: str) -> str:
     """The class "skin", "eye" or "mouth" of a face model's material `name`."""
     if name in ("sclera", "iris", "pupil", "cornea") or name.startswith("eye"):
@@ -130,8 +134,13 @@ def _build(material: bpy.types.Material, group: bpy.types.ShaderNodeTree, kind: 
         # Cubic looks up the full-size texture; linear chooses a mipmap by screen derivatives, which are wild in
         # triangles thinner than a pixel, and lands on the texture's mean: grey specks all over the face.
         albedo = _new(tree, "ShaderNodeTexImage", (-300, 0), image=image, extension="EXTEND", interpolation="Cubic")
+    arriving = shade.outputs["Fac"]
+    if kind == "mouth":
+        # A property of the object rather than a node's value: driving it needs no shader to be built again.
+        open_ = _new(tree, "ShaderNodeAttribute", (-500, -350), attribute_type="OBJECT", attribute_name=OPENING)
+        arriving = _math(tree, "MULTIPLY", (-150, -300), arriving, open_.outputs["Fac"])
     tree.links.new(albedo.outputs["Color"], lit.inputs["Albedo"])
-    tree.links.new(shade.outputs["Fac"], lit.inputs["Shade"])
+    tree.links.new(arriving, lit.inputs["Shade"])
     tree.links.new(lit.outputs["Color"], emission.inputs["Color"])
 
 

@@ -9,6 +9,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
+from ..core import shading
 from ..core.character import Character, match
 from ..core.errors import UserInputError
 from ..core.face_model import FaceModel
@@ -64,6 +65,7 @@ def build(model: FaceModel, character: Character, texture: Path | None, rest: np
     mesh.color_attributes.active_color_name = ALBEDO
     materials.add(mesh, model.materials, character.light, texture)
     _shape_keys(shape, model, character.neutral_shape)
+    _drive_opening(shape)
     _vertex_groups(shape, model, character.neutral_shape)
     head = Head(shape, empty)
     set_pose(head, rest)
@@ -98,25 +100,36 @@ def show_face_only(head: Head, on: bool) -> None:
         mask.threshold = FACE_EDGE
 
 
-def inner_shade(model: FaceModel, shape: np.ndarray) -> np.ndarray:
-    """(V,) float32 in [0, 1]: how much light reaches each vertex; 1 outside, falling with the depth inside the mouth.
+def of_kind(model: FaceModel, kind: str) -> np.ndarray:
+    """(V,) bool: the vertices of faces whose material is of `kind`, see `materials.kind_of`."""
+    chosen = [index for index, name in enumerate(model.materials) if materials.kind_of(name) == kind]
+    faces = model.faces[np.isin(model.face_material, chosen)]
+    found = np.zeros(len(model.mean_shape), bool)
+    found[faces[faces >= 0]] = True
+    return found
 
-    The spherical-harmonics light knows no occlusion, so teeth, gums, tongue and mouth bag (every material that is
-    neither skin nor eye) are darkened by their distance behind the lips, and a little towards the gums.
+
+def inner_shade(model: FaceModel, shape: np.ndarray) -> np.ndarray:
+    """(V,) float32 in [0, 1]: how much light reaches each vertex, 1 on the skin.
+
+    The spherical-harmonics light knows no occlusion, so teeth, gums, tongue and mouth bag are darkened by their
+    distance behind the lips and a little towards the gums, and eyeballs below the upper lid and in their corners.
     """
-    inside = np.zeros(len(shape), bool)
-    for index, name in enumerate(model.materials):
-        if materials.kind_of(name) == "mouth":
-            faces = model.faces[model.face_material == index]
-            inside[faces[faces >= 0]] = True
-    lips = shape[model.region("lips") > 0.5]
     shade = np.ones(len(shape), np.float32)
-    if not len(lips) or not inside.any():
-        return shade
-    middle = lips.mean(0)
-    depth = shape[inside, 2] - lips[:, 2].min()
-    rise = np.abs(shape[inside, 1] - middle[1])
-    shade[inside] = np.clip(1.1 - depth / 0.035, 0.06, 1) * np.clip(1.05 - rise / 0.03, 0.4, 1)
+    inside, lips = of_kind(model, "mouth"), shape[model.region("lips") > 0.5]
+    if len(lips) and inside.any():
+        depth = shape[inside, 2] - lips[:, 2].min()
+        rise = np.abs(shape[inside, 1] - lips[:, 1].mean())
+        shade[inside] = np.clip(1.1 - depth / 0.035, 0.06, 1) * np.clip(1.05 - rise / 0.03, 0.4, 1)
+    eyes = of_kind(model, "eye")
+    for side in (-1, 1):
+        ball = eyes & (side * shape[:, 0] > 0)
+        if ball.any():
+            centre = (shape[ball].min(0) + shape[ball].max(0)) / 2
+            offset = (shape[ball] - centre) / max(float(np.ptp(shape[ball][:, 0])) / 2, 1e-6)
+            lid = np.clip((0.02 - offset[:, 1]) / 0.42, 0, 1) ** 2
+            corner = np.clip((np.abs(offset[:, 0]) - 0.35) / 0.5, 0, 1)
+            shade[ball] = (1 - 0.5 * lid) * (1 - 0.3 * corner)
     return shade
 
 
@@ -165,6 +178,24 @@ def _shape_keys(shape: bpy.types.Object, model: FaceModel, neutral: np.ndarray) 
         key = shape.shape_key_add(name=name, from_mix=False)
         key.data.foreach_set("co", space.to_blender(neutral + offset).astype(np.float32).ravel())
     shape.data.shape_keys.name = MESH_NAME
+
+
+def _drive_opening(shape: bpy.types.Object) -> None:
+    """Let the light inside the mouth follow the expressions that open it."""
+    keys = shape.data.shape_keys
+    shape[materials.OPENING] = 1.0
+    names = [name for name in shading.OPENERS if name in keys.key_blocks]
+    driver = shape.driver_add(f'["{materials.OPENING}"]').driver
+    terms = [str(shading.CLOSED)]
+    for index, name in enumerate(names):
+        variable = driver.variables.new()
+        variable.name = f"w{index}"
+        variable.targets[0].id_type = "KEY"
+        variable.targets[0].id = keys
+        variable.targets[0].data_path = f'key_blocks["{name}"].value'
+        terms.append(f"{shading.OPENERS[name]} * w{index}")
+    # Only min, max and arithmetic: Blender works that out itself, also where Python in drivers is switched off.
+    driver.expression = f"min(max({' + '.join(terms)}, {shading.CLOSED}), 1.0)"
 
 
 def neck_root(model: FaceModel, shape: np.ndarray) -> np.ndarray:

@@ -65,7 +65,7 @@ def perform(job: RenderJob, progress: Progress, warn: Callable[[str], None]) -> 
     if job.output is not None:
         done |= _render(job, inputs, head, backdrop, indices, progress, warn)
     if job.scene is not None:
-        done |= _save(job, inputs, head, view, progress)
+        done |= _save(job, inputs, head, view, progress, warn)
     return done
 
 
@@ -151,7 +151,8 @@ def _render(job: RenderJob, inputs: Inputs, head: rig.Head, backdrop: bpy.types.
     return {"output": str(job.output), "rendered": rendered, "engine": scene.render.engine}
 
 
-def _save(job: RenderJob, inputs: Inputs, head: rig.Head, view: bpy.types.Object, progress: Progress) -> dict[str, Any]:
+def _save(job: RenderJob, inputs: Inputs, head: rig.Head, view: bpy.types.Object, progress: Progress,
+          warn: Callable[[str], None]) -> dict[str, Any]:
     """The editable scene: keys at the job's rate, plates and speech in place, written whole or not at all."""
     assert job.scene is not None
     scene = bpy.context.scene
@@ -166,8 +167,10 @@ def _save(job: RenderJob, inputs: Inputs, head: rig.Head, view: bpy.types.Object
         first = copy_plates(inputs, job.plate_pattern, files / "plates", times, lambda d, t: progress("plates", d, t))
         backgrounds.add_sequence(view, first, len(frames), float(inputs.character.focal), inputs.character.size,
                                  backgrounds.BEHIND * float(inputs.origin[2]))
-    if job.speech is not None:
+    if job.speech is not None and sound.possible():
         sound.add(scene, job.speech, 1, files)
+    elif job.speech is not None:
+        warn("This Blender was built without sound, so the scene has no speech on its sequencer; add it there.")
     scene.render.filepath = "//render/######"
     _tidy(head)
     save_file(job.scene)

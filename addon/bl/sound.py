@@ -15,6 +15,11 @@ PACK_LIMIT = 32 << 20
 """Sound files up to this many bytes travel inside the .blend; larger ones are copied beside it."""
 
 
+def possible() -> bool:
+    """Whether this Blender was built with sound; some bpy wheels are not."""
+    return bool(bpy.app.build_options.audaspace)
+
+
 def add(scene: bpy.types.Scene, path: Path, start_frame: int, beside: Path | None = None) -> None:
     """Put the sound of the file at `path` on the sequencer at `start_frame` and let playback follow it.
 

@@ -19,7 +19,7 @@ from ..core import shading
 from ..core.character import Character
 from ..core.face_model import FaceModel
 from ..core.performance import Performance
-from . import materials, rig
+from . import rig
 from .plates import gradient
 from .render import read
 
@@ -45,17 +45,10 @@ class Shader:
         points = self.character.neutral_shape + np.tensordot(row, self.model.expression_basis, 1)
         colour = shading.irradiance(points, shading.triangles(self.model.faces), self.act.pose[index, :3],
                                     self.character.light)
-        colour *= rig.inner_shade(self.model, self.character.neutral_shape)[:, None]
-        return colour * np.where(self.painted()[:, None], 1.0, self.character.low_albedo)
-
-    def painted(self) -> np.ndarray:
-        """(V,) bool: vertices of faces that the texture paints."""
-        found = np.zeros(len(self.character.neutral_shape), bool)
-        if self.textured:
-            skin = [i for i, name in enumerate(self.model.materials) if materials.kind_of(name) == "skin"]
-            faces = self.model.faces[np.isin(self.model.face_material, skin)]
-            found[faces[faces >= 0]] = True
-        return found
+        shade = rig.inner_shade(self.model, self.character.neutral_shape)
+        shade[rig.of_kind(self.model, "mouth")] *= shading.opening(weights)
+        painted = rig.of_kind(self.model, "skin") if self.textured else np.zeros(len(points), bool)
+        return colour * shade[:, None] * np.where(painted[:, None], 1.0, self.character.low_albedo)
 
 
 def frames(scene: bpy.types.Scene, shader: Shader, indices: list[int], folder: Path,

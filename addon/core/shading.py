@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from .pose import rotation_matrix, spherical_harmonics
+
+OPENERS: dict[str, float] = {
+    "jawOpen": 2.0, "mouthClose": -2.0, "mouthFunnel": 0.5, "mouthLowerDownLeft": 0.6, "mouthLowerDownRight": 0.6,
+    "mouthUpperUpLeft": 0.6, "mouthUpperUpRight": 0.6,
+}
+"""How much each expression at weight 1 adds to the share of the light that gets into the mouth."""
+CLOSED = 0.25
+"""That share while the lips are shut: what little of teeth a narrow gap shows is dark."""
+
+
+def opening(weights: Mapping[str, float]) -> float:
+    """Share of the light that gets into the mouth at expression `weights`, `CLOSED` to 1."""
+    total = CLOSED + sum(gain * float(weights.get(name, 0.0)) for name, gain in OPENERS.items())
+    return min(max(total, CLOSED), 1.0)
 
 
 def triangles(faces: np.ndarray) -> np.ndarray:

@@ -64,7 +64,7 @@ class MotionConfig:
                                 "make the weights again.") from error
 
 
-DEFAULT = MotionConfig()
+DEFAULT = MotionConfig(members=3)
 YI2020 = MotionConfig(name="yi2020", encoder="windows", features=PLAIN_SIZE, hidden=256, layers=3, bidirectional=False,
                       dropout=0.0, standardised=False)
 CONFIGS = {config.name: config for config in (DEFAULT, YI2020)}

@@ -48,30 +48,45 @@ def speaking(active: np.ndarray) -> np.ndarray:
     return convolve1d(busy, kernel / kernel.sum(), mode="nearest").astype(np.float32)
 
 
-def match_opening(expression: np.ndarray, busy: np.ndarray, style: MotionStyle, statistics: Statistics) -> np.ndarray:
-    """`expression` (T, K) whose lips open and meet as often as the person's do.
+def match_lips(expression: np.ndarray, busy: np.ndarray, style: MotionStyle, statistics: Statistics) -> np.ndarray:
+    """`expression` (T, K) whose lips open, meet, spread and purse as far and as often as the person's do.
 
-    A regression never quite reaches the extremes: p, b and m stay ajar, open vowels flat. The opening's distribution
-    over the frames where somebody speaks (`busy` (T,) > 0.5) is moved most of the way to the person's, rank by rank;
-    the difference is shared out over the channels that part the lips, by how much each usually moves. Lips that would
-    cross only meet.
+    A regression never quite reaches the extremes (p, b and m stay ajar), and undoing that channel by channel overshoots
+    where channels add up. So the distributions of opening and width over the frames where somebody speaks (`busy`
+    (T,) > 0.5) are moved most of the way to the person's, rank by rank, and lips that would cross only meet.
     """
-    column, mouth = statistics.opening_operator, mouth_channels(style.names)
-    share = np.where(mouth, statistics.std ** 2 * column, 0)
-    if float(share @ column) < 1e-9:
+    spoken = busy > 0.5
+    for measure in (1, 0):
+        column = statistics.lip_motion[:, measure]
+        seen = expression @ column
+        wanted = seen
+        if spoken.sum() >= _MIN_SPOKEN:
+            source = np.percentile(seen[spoken], PERCENTILES) + np.arange(len(PERCENTILES)) * 1e-6
+            wanted = seen + _MATCHING * (np.interp(seen, source, style.lip_range[measure]) - seen) * busy
+        if measure == 0:
+            wanted = np.maximum(wanted, _CONTACT_MM)
+        share = np.where(mouth_channels(style.names), statistics.std ** 2, 0)
+        expression = _reach(expression, wanted, column, share, None if measure == 0 else statistics.lip_motion[:, 0])
+    return expression.astype(np.float32)
+
+
+def _reach(expression: np.ndarray, wanted: np.ndarray, column: np.ndarray, variance: np.ndarray,
+           keep: np.ndarray | None) -> np.ndarray:
+    """`expression` (T, K) in [0, 1] changed so that `expression` @ `column` (K,) comes to `wanted` (T,).
+
+    The change is shared out over the channels by their usual `variance` (K,), the least change in those terms, and
+    leaves `expression` @ `keep` (K,) alone as far as possible. Weights stop at 0 and 1; what one channel can't do the
+    others take over in the next round.
+    """
+    share = variance * column
+    if keep is not None and float(keep @ (variance * keep)) > 1e-9:
+        share = share - variance * keep * (keep @ share) / (keep @ (variance * keep))
+    reach = float(share @ column)
+    if reach < 1e-9:
         return expression
-    opening, spoken = expression @ column, busy > 0.5
-    wanted = opening
-    if spoken.sum() >= _MIN_SPOKEN:
-        source = np.percentile(opening[spoken], PERCENTILES)
-        mapped = np.interp(opening, source + np.arange(len(source)) * 1e-6, style.opening)
-        wanted = opening + _MATCHING * (mapped - opening) * busy
-    wanted = np.maximum(wanted, _CONTACT_MM)
-    result = expression
     for _ in range(3):
-        # Weights stop at 0 and 1; what one channel can't do the others take over in the next round.
-        result = np.clip(result + ((wanted - result @ column) / (share @ column))[:, None] * share, 0, 1)
-    return result.astype(np.float32)
+        expression = np.clip(expression + ((wanted - expression @ column) / reach)[:, None] * share, 0, 1)
+    return expression
 
 
 def quiet(expression: np.ndarray, active: np.ndarray, style: MotionStyle) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from ml_backend.motion.blink import blinks
 from ml_backend.motion.checkpoint import MotionWeights, load_weights
 from ml_backend.motion.dataset import features
 from ml_backend.motion.head_pose import PoseSource, head_pose
+from ml_backend.motion.measure import lip_operator
 from ml_backend.motion.network import POSE_SIZE, MotionEnsemble
 from ml_backend.motion.score import run
 from ml_backend.motion.style import MotionStyle, default_style
@@ -78,7 +79,9 @@ def predict(speech: Speech, weights: MotionWeights | Path, model: FaceModel, *, 
     active = voice_activity(speech.samples)
     pose = head_pose(style, frames, seed=seed, loudness=loudness(speech.samples), predicted=_pose_part(raw, weights),
                      source=options.pose_source)
-    expression = _expression(raw, weights, style, active, options.mouth)
+    # The lips of the model in hand, which may have been sculpted on since the weights were made.
+    statistics = replace(weights.statistics, lip_motion=lip_operator(model)[:, -2:])
+    expression = _expression(raw, replace(weights, statistics=statistics), style, active, options.mouth)
     expression = postprocess.set_blinks(expression, blinks(active, style.blink_rate, style.blink_duration, seed), style)
     if options.gaze:
         expression = postprocess.set_gaze(expression, pose[:, :3], style)
@@ -128,7 +131,7 @@ def _expression(raw: np.ndarray, weights: MotionWeights, style: MotionStyle, act
     if not weights.network.config.standardised:
         predicted = (predicted - statistics.mean) / statistics.std
     expression = postprocess.to_weights(predicted, statistics.std, weights.gain, style, mouth)
-    expression = postprocess.match_opening(expression, postprocess.speaking(active), style, statistics)
+    expression = postprocess.match_lips(expression, postprocess.speaking(active), style, statistics)
     return postprocess.quiet(expression, active, style)
 
 

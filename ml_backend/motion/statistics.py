@@ -15,7 +15,7 @@ from ml_backend.motion.shards import Shard
 MIN_STD = 0.004
 SPECTRUM_BINS = 128
 _POSE_BLOCK = 2 * SPECTRUM_BINS
-_ARRAYS = ("mean", "rest", "std", "pose_std", "pose_spectrum", "pose_mixing", "opening_operator", "opening")
+_ARRAYS = ("mean", "rest", "std", "pose_std", "pose_spectrum", "pose_mixing", "lip_motion", "lip_range")
 PERCENTILES = np.linspace(0, 100, 21)
 
 
@@ -32,8 +32,8 @@ class Statistics:
     pose_std : (6,) float32, radians and metres, typical within a clip
     pose_spectrum : (6, 128) float32, mean amplitude spectrum of 256 pose frames about their mean
     pose_mixing : (6, 6) float32, correlation of the pose's axes
-    opening_operator : (K,) float32, mm by which each expression parts the inner lips at weight 1
-    opening : (21,) float32, mm, 0th to 100th percentile of the inner lips' opening while people speak
+    lip_motion : (K, 2) float32, mm by which each expression at weight 1 parts the inner lips and widens the mouth
+    lip_range : (2, 21) float32, mm, 0th to 100th percentile of opening and width (less the neutral one) in speech
     blink_rate, blink_duration : float, per second and seconds
     """
 
@@ -44,8 +44,8 @@ class Statistics:
     pose_std: np.ndarray
     pose_spectrum: np.ndarray
     pose_mixing: np.ndarray
-    opening_operator: np.ndarray
-    opening: np.ndarray
+    lip_motion: np.ndarray
+    lip_range: np.ndarray
     blink_rate: float
     blink_duration: float
 
@@ -99,10 +99,10 @@ def mouth_amplitude(expression: np.ndarray, statistics: Statistics) -> float:
     return float(np.clip(own / np.sqrt(np.mean(statistics.std[mouth] ** 2)), 0.35, 3))
 
 
-def gather(shards: list[Shard], opening_operator: np.ndarray) -> Statistics:
+def gather(shards: list[Shard], lip_motion: np.ndarray) -> Statistics:
     """Statistics over `shards`, every speaker counting the same, whatever the number of clips.
 
-    `opening_operator` (K,) is what each expression does to the lips' opening, mm.
+    `lip_motion` (K, 2) is what each expression does to opening and width, mm.
     """
     names = [str(name) for name in shards[0].names]
     speakers: dict[str, list[Shard]] = {}
@@ -124,16 +124,16 @@ def gather(shards: list[Shard], opening_operator: np.ndarray) -> Statistics:
         over_speakers(lambda shard: rest_expression(shard.expression, names, shard.measures[:, 0])).astype(np.float32),
         np.maximum(std, MIN_STD).astype(np.float32),
         np.maximum(np.median(poses, axis=0), 1e-4).astype(np.float32), spectrum, mixing,
-        opening_operator.astype(np.float32),
-        over_speakers(lambda shard: spoken_opening(shard, opening_operator)).astype(np.float32),
+        lip_motion.astype(np.float32),
+        over_speakers(lambda shard: spoken_range(shard, lip_motion)).astype(np.float32),
         float(np.clip(np.mean(blinks[:, 0]), 0.1, 0.6)), float(np.clip(np.median(blinks[:, 1]), 0.12, 0.35)))
 
 
-def spoken_opening(shard: Shard, opening_operator: np.ndarray) -> np.ndarray:
-    """(21,) percentiles of the lips' opening, mm, over the frames of `shard` in which somebody speaks."""
+def spoken_range(shard: Shard, lip_motion: np.ndarray) -> np.ndarray:
+    """(2, 21) percentiles of opening and width, mm, over the frames of `shard` in which somebody speaks."""
     active = voice_activity(shard.samples)[:len(shard)]
-    opening = (shard.expression @ opening_operator)[:len(active)]
-    return np.percentile(opening[active] if active.sum() >= FPS else opening, PERCENTILES)
+    lips = (shard.expression @ lip_motion)[:len(active)]
+    return np.percentile(lips[active] if active.sum() >= FPS else lips, PERCENTILES, axis=0).T
 
 
 def pose_blocks(pose: np.ndarray) -> list[np.ndarray]:

@@ -44,7 +44,7 @@ class MotionStyle:
     pose_mean, pose_std : (6,) float32 of `pose_track`
     blink_rate : float, blinks per second
     blink_duration : float, seconds
-    opening : (21,) float32, mm, percentiles of the inner lips' opening while the person speaks
+    lip_range : (2, 21) float32, mm, percentiles of opening and width (less the neutral one) while the person speaks
     """
 
     names: list[str]
@@ -56,7 +56,7 @@ class MotionStyle:
     pose_std: np.ndarray
     blink_rate: float
     blink_duration: float
-    opening: np.ndarray
+    lip_range: np.ndarray
 
 
 def style_from_track(track: FaceTrack, statistics: Statistics) -> MotionStyle:
@@ -86,7 +86,7 @@ def style_from_track(track: FaceTrack, statistics: Statistics) -> MotionStyle:
         duration = float(np.clip(lasting if seen else general.blink_duration, 0.12, 0.4))
     rest = rest_expression(expression, names)
     return MotionStyle(names, clip_mean(expression), rest, mouth_amplitude(expression, statistics), pose,
-                       pose.mean(0), pose.std(0), rate, duration, seen_opening(expression, statistics))
+                       pose.mean(0), pose.std(0), rate, duration, seen_range(expression, statistics))
 
 
 def _styled(general: MotionStyle, expression: np.ndarray, pose: np.ndarray) -> MotionStyle:
@@ -97,7 +97,7 @@ def _styled(general: MotionStyle, expression: np.ndarray, pose: np.ndarray) -> M
     neutral[upper] = expression.mean(0)[upper]
     rest = np.where(upper, neutral, general.rest).astype(np.float32)
     return MotionStyle(names, neutral, rest, 1.0, track, track.mean(0), track.std(0), general.blink_rate,
-                       general.blink_duration, general.opening)
+                       general.blink_duration, general.lip_range)
 
 
 def default_style(statistics: Statistics, *, seed: int = 0, distance: float = DEFAULT_DISTANCE) -> MotionStyle:
@@ -105,22 +105,23 @@ def default_style(statistics: Statistics, *, seed: int = 0, distance: float = DE
     rest = np.where(np.isin(statistics.names, _PARTING), 0, statistics.rest).astype(np.float32)
     track = general_pose(statistics, _GENERAL_SECONDS * FPS, seed) + np.array([0, 0, 0, 0, 0, distance], np.float32)
     return MotionStyle(statistics.names, statistics.mean, rest, 1.0, track, track.mean(0), track.std(0),
-                       statistics.blink_rate, statistics.blink_duration, statistics.opening)
+                       statistics.blink_rate, statistics.blink_duration, statistics.lip_range)
 
 
-def seen_opening(expression: np.ndarray, statistics: Statistics) -> np.ndarray:
-    """(21,) float32 percentiles of the lips' opening, mm, in `expression` (T, K) without its long pauses.
+def seen_range(expression: np.ndarray, statistics: Statistics) -> np.ndarray:
+    """(2, 21) float32 percentiles of opening and width, mm, in `expression` (T, K) without its long pauses.
 
     A pause is taken to be 0.4 s or more of lips as close as they ever are.
     """
-    opening = expression @ statistics.opening_operator
+    lips = expression @ statistics.lip_motion
+    opening = lips[:, 0]
     low = opening < np.percentile(opening, 2) + _CLOSED_MM
     edges = np.flatnonzero(np.diff(np.concatenate([[0], low.astype(int), [0]])))
     for start, stop in zip(edges[::2], edges[1::2], strict=True):
         if stop - start < 0.4 * FPS:
             low[start:stop] = False
-    spoken = opening[~low] if (~low).sum() >= FPS else opening
-    return np.percentile(spoken, PERCENTILES).astype(np.float32)
+    spoken = lips[~low] if (~low).sum() >= FPS else lips
+    return np.percentile(spoken, PERCENTILES, axis=0).T.astype(np.float32)
 
 
 def general_pose(statistics: Statistics, frames: int, seed: int) -> np.ndarray:

@@ -37,7 +37,7 @@ class TrainSettings:
     rate: float = 2e-3
     decay: float = 0.02
     betas: tuple[float, float] = (0.9, 0.99)
-    variations: int = 6
+    variations: int = 10
     hide: bool = True
     warm_up: int = 100
     every: int = 50
@@ -61,7 +61,7 @@ class TrainReport:
 
 
 def train(config: MotionConfig, shard_folder: Path, out: Path, *, model: FaceModel | None = None, seed: int = 0,
-          steps: int = 1500, resume: bool = False, settings: TrainSettings | None = None,
+          steps: int = 450, resume: bool = False, settings: TrainSettings | None = None,
           progress: Progress = silent) -> TrainReport:
     """Train `config` on the shards of a folder.
 
@@ -89,7 +89,7 @@ def train(config: MotionConfig, shard_folder: Path, out: Path, *, model: FaceMod
     settings = settings or SETTINGS.get(config.name, SETTINGS["default"])
     config = replace(config, expressions=len(next(iter(training.values())).names))
     operator = lip_operator(model) if model else plain_operator(config.expressions)
-    statistics = gather(list(training.values()), operator[:, -2])
+    statistics = gather(list(training.values()), operator[:, -2:])
     plan = _Plan(config, settings, statistics, operator, model, training, validation, Path(out), seed, steps)
     return _Run(plan).go(resume, progress)
 
@@ -138,12 +138,16 @@ class _Run:
             if self.step % self.plan.settings.every == 0 or self.step == self.plan.steps:
                 self.seconds = before + time.monotonic() - started
                 self.check(value)
-                if self.step - self.best_step >= _PATIENCE * self.plan.settings.every and self.step > self.plan.steps // 2:
+                if self.stale() and self.step > self.plan.steps // 2:
                     break
         progress(self.plan.steps, self.plan.steps)
         best = max(self.rows, key=lambda row: row["opening"] + row["width"])
         return TrainReport(self.plan.out / "motion.safetensors", self.best_step, best["opening"], best["width"],
                            self.seconds, self.scores)
+
+    def stale(self) -> bool:
+        """Whether nothing has got better for a while."""
+        return self.step - self.best_step >= _PATIENCE * self.plan.settings.every
 
     def update(self) -> float:
         """One step of every member on a batch of its own."""
@@ -177,18 +181,19 @@ class _Run:
     def check(self, value: float) -> None:
         """Score the validation clips, keep the best weights, write curve and state."""
         self.network.eval()
-        self.scores = score(self.network, self.held_out, self.plan.validation, self.plan.statistics, self.plan.config, self.plan.model)
+        plan = self.plan
+        self.scores = score(self.network, self.held_out, plan.validation, plan.statistics, plan.config, plan.model)
         opening = float(np.mean([item.opening for item in self.scores]))
         width = float(np.mean([item.width for item in self.scores]))
         self.rows.append({"step": self.step, "loss": value, "opening": opening, "width": width})
         if opening + width > self.best:
             self.best, self.best_step = opening + width, self.step
-            provenance = {"seed": self.plan.seed, "step": self.step, "steps": self.plan.steps, "opening": round(opening, 4),
+            provenance = {"seed": plan.seed, "step": self.step, "steps": plan.steps, "opening": round(opening, 4),
                           "width": round(width, 4)}
             gain = channel_gain(self.network, self.held_out)
-            best = MotionWeights(self.network, self.plan.statistics, gain, self.plan.operator, provenance)
-            save_weights(best, self.plan.out / "motion.safetensors")
-        with (self.plan.out / "curve.csv").open("w", newline="") as stream:
+            best = MotionWeights(self.network, plan.statistics, gain, plan.operator, provenance)
+            save_weights(best, plan.out / "motion.safetensors")
+        with (plan.out / "curve.csv").open("w", newline="") as stream:
             writer = csv.DictWriter(stream, ["step", "loss", "opening", "width"])
             writer.writeheader()
             writer.writerows(self.rows)
@@ -209,7 +214,8 @@ class _Run:
         path = self.plan.out / "last.safetensors"
         tensors, metadata = read_tensors(path, STATE_SCHEMA, STATE_VERSION)
         state = json.loads(metadata["state"])
-        if metadata["config"] != self.plan.config.to_json() or (state["seed"], state["steps"]) != (self.plan.seed, self.plan.steps):
+        same = (state["seed"], state["steps"]) == (self.plan.seed, self.plan.steps)
+        if metadata["config"] != self.plan.config.to_json() or not same:
             raise UserInputError(f"{path} is of a training with other settings; give another folder or the same ones.")
         self.network.load_state_dict(_under(tensors, "network."))
         entries: dict[int, dict[str, Tensor]] = {}

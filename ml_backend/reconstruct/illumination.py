@@ -14,12 +14,14 @@ ROUNDS = 8
 TRIM = 0.85
 """Share of the samples that stays in after sorting by error: highlights, hair, beards and glasses fall out."""
 NOISE = 0.06
-EFFECTIVE = 250.0
+EFFECTIVE = 60.0
 """Vertices next to each other say the same: all of them count as this many independent ones."""
 EXPOSURE_SD, TINT_SD = 0.25, 0.06
 BAND_SD = np.array([0.5, 0.25])
 """Standard deviations of the irradiance by the first and second band, relative to the constant one."""
-FLOOR = 0.12
+FLOOR = 0.25
+MOST_DAMPING = 16
+"""Damping grows 2.5 times at a step, so that in the end only the constant band is left, which is positive."""
 
 
 def estimate(views: Sequence[Posed], model: FaceModel) -> tuple[np.ndarray, np.ndarray]:
@@ -94,11 +96,11 @@ def _positive(colour: np.ndarray, albedo_: np.ndarray, basis: np.ndarray, weight
     sphere = spherical_harmonics(directions)
     damping = 1.0
     light = _light(colour, albedo_, basis, weight, damping)
-    for _ in range(8):
+    for _ in range(MOST_DAMPING):
         value = sphere @ light
         if bool((value > FLOOR * value.mean(0)).all()):
             break
-        damping *= 2.0
+        damping *= 2.5
         light = _light(colour, albedo_, basis, weight, damping)
     return light
 
@@ -118,9 +120,10 @@ def _light(colour: np.ndarray, albedo_: np.ndarray, basis: np.ndarray, weight: n
         right[block] = (rows * unit[:, None]).T @ colour[:, channel]
         gram[9 * channel, 9 * channel] += constant**2 / EXPOSURE_SD**2
         right[9 * channel] += constant / EXPOSURE_SD**2
-    first = np.arange(3) * 9
-    tint = (np.eye(3) - 1 / 3) * constant**2 / TINT_SD**2
-    gram[np.ix_(first, first)] += tint
+    for coefficient in range(9):
+        # One lamp has one colour: what the channels disagree on is rather skin, blood and the camera's curve.
+        first = np.arange(3) * 9 + coefficient
+        gram[np.ix_(first, first)] += (np.eye(3) - 1 / 3) * sizes[coefficient] ** 2 / TINT_SD**2
     return np.linalg.solve(gram, right).reshape(3, 9).T
 
 

@@ -12,7 +12,8 @@ import numpy as np
 _SIZE = {
     "tongueOut": 0.01, "cheekPuff": 0.06, "jawLeft": 0.08, "jawRight": 0.08, "jawForward": 0.08,
     "noseSneer": 0.15, "cheekSquint": 0.12, "mouthLeft": 0.12, "mouthRight": 0.12, "mouthClose": 0.2,
-    "mouthPress": 0.2, "mouthDimple": 0.2, "mouthRoll": 0.16, "mouthShrug": 0.15, "mouthFrown": 0.3, "mouthStretch": 0.3,
+    "mouthPress": 0.2, "mouthDimple": 0.2, "mouthRoll": 0.16, "mouthShrug": 0.15, "mouthFrown": 0.3,
+    "mouthStretch": 0.3,
     "eyeSquint": 0.2, "eyeWide": 0.3, "eyeBlink": 1.0, "eyeLook": 0.6, "jawOpen": 1.0, "mouthSmile": 0.6,
     "mouthFunnel": 0.22, "mouthLowerDown": 0.25, "mouthUpperUp": 0.22,
 }

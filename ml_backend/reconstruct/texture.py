@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -132,12 +133,13 @@ def blink_statistics(track: FaceTrack) -> tuple[float, float]:
 
 def _write_png(picture: np.ndarray, path: Path) -> None:
     part = path.with_name(f"{path.stem}.part.png")
+    coded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        coded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
         part.write_bytes(coded.tobytes())
         os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
         raise UserInputError(f"Can't write {path}: {error.strerror}. Free some space or choose another folder."
                              ) from error

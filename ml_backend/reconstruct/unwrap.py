@@ -18,6 +18,8 @@ OCCLUSION = 0.004
 """Metres a texel may lie behind what is drawn before it and still count as seen."""
 LID_GUARD, LIP_GUARD = (0.0012, 0.0030), (0.0006, 0.0020)
 OPEN_LIPS = 0.002
+BRIGHTEST = 1.1
+"""No skin reflects more than it gets; what seems to is a highlight or a shadow that the light does not know of."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def _sampled(view: Posed, sheet: Chart, model: FaceModel, light: np.ndarray) -> 
     weight *= _unstretched(view, sheet, model)[sheet.cover.triangle]
     weight *= _visible(view, sheet, pixel, camera[:, 2])
     albedo = view.colours(pixel) / illumination.irradiance(normal, light)
-    return weight, albedo
+    return weight, np.minimum(albedo, BRIGHTEST)
 
 
 def _visible(view: Posed, sheet: Chart, pixel: np.ndarray, depth: np.ndarray) -> np.ndarray:

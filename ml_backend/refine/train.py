@@ -243,7 +243,7 @@ class _Run:
         frames = np.arange(self.count, min(self.count + FINAL_FRAMES, len(self.pairs)))
         before = self._measure(list(self.pairs.composites[frames]), frames, consecutive=True)
         after = self._measure(self._refine_smoothly(frames), frames, consecutive=True)
-        worse = after.error >= before.error or after.psnr < before.psnr
+        worse = after.error >= before.error or after.psnr < before.psnr or after.ssim < before.ssim
         message = (
             f"Refining did not improve the clip's last {len(frames)} frames, so the rendered frames stay as they are."
             if worse

@@ -33,8 +33,8 @@ def statistics() -> Statistics:
     return Statistics(NAMES, np.full(count, 0.2, np.float32), np.array([0, 0.1, 0, 0.1, 0.1, 0, 0], np.float32),
                       np.full(count, 0.1, np.float32), np.array([0.03, 0.04, 0.02, 0.003, 0.003, 0.005], np.float32),
                       spectrum, np.eye(6, dtype=np.float32),
-                      np.array([30, 0, -30, 0, 0, 0, 0], np.float32), np.linspace(0, 15, 21, dtype=np.float32),
-                      0.3, 0.2)
+                      np.array([[30, 0, -30, 0, 0, 0, 0], [0, 10, 0, 0, 0, 0, 0]], np.float32).T,
+                      np.linspace([0, 0], [15, 5], 21, dtype=np.float32).T, 0.3, 0.2)
 
 
 @lru_cache

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import blender_assets
 from ml_backend.artefacts.performance import load, save
+from ml_backend.audio.features import loudness, voice_activity
+from ml_backend.audio.load import load_speech
 from ml_backend.errors import UserInputError
+from ml_backend.face_model.model import load as load_model
 from ml_backend.motion import postprocess
 from ml_backend.motion.blink import blink_frames, blinks
-from ml_backend.motion.checkpoint import MotionWeights
+from ml_backend.motion.checkpoint import MotionWeights, load_weights
 from ml_backend.motion.head_pose import POSE_SOURCES, head_pose
-from ml_backend.motion.measure import lip_operator
+from ml_backend.motion.measure import lip_operator, model_measures
+from ml_backend.motion.network import parameter_count
 from ml_backend.motion.predict import predict, run_in_parts
 from ml_backend.motion.score import run
 from ml_backend.motion.statistics import blink_statistics
@@ -190,17 +196,21 @@ def test_flat_lips_are_brought_to_the_persons_range_and_never_cross():
     style, wave = default_style(statistics()), np.sin(np.arange(200) / 4)
     expression = np.full((200, len(NAMES)), 0.2, np.float32)
     expression[:, 0], expression[:, 2] = 0.3 + 0.05 * wave, 0.1
-    opening = expression @ statistics().opening_operator
-    found = postprocess.match_opening(expression, np.ones(200, np.float32), style, statistics())
-    matched = found @ statistics().opening_operator
+    opening = expression @ statistics().lip_motion[:, 0]
+    found = postprocess.match_lips(expression, np.ones(200, np.float32), style, statistics())
+    matched = found @ statistics().lip_motion[:, 0]
     assert np.corrcoef(matched, opening)[0, 1] > 0.95
     assert np.ptp(matched) > 3 * np.ptp(opening)
     assert matched.min() >= -0.35
     np.testing.assert_array_equal(found[:, 3:], expression[:, 3:])
+    narrow = expression.copy()
+    narrow[:, 1] = 0.9 + 0.1 * wave
+    width = postprocess.match_lips(narrow, np.ones(200, np.float32), style, statistics()) @ statistics().lip_motion
+    assert width[:, 1].min() < 5
     crossed = np.zeros((10, len(NAMES)), np.float32)
     crossed[:, 2] = 0.5
-    met = postprocess.match_opening(crossed, np.zeros(10, np.float32), style, statistics())
-    np.testing.assert_allclose(met @ statistics().opening_operator, -0.3, atol=0.05)
+    met = postprocess.match_lips(crossed, np.zeros(10, np.float32), style, statistics())
+    np.testing.assert_allclose(met @ statistics().lip_motion[:, 0], -0.3, atol=0.05)
 
 
 def test_crossed_lips_and_weights_beyond_their_range_are_cut():
@@ -217,3 +227,19 @@ def test_the_mouth_is_busy_a_little_before_and_after_the_voice():
     assert 0.05 < share[44] < 1
     assert not share[:12].any()
     assert not share[48:].any()
+
+
+def test_the_shipped_weights_speak_the_shipped_sample_on_the_shipped_head():
+    assets = Path(blender_assets.__file__).parent
+    model = load_model(assets / "head" / "parley_head.npz")
+    shipped = load_weights(assets / "models" / "motion.safetensors")
+    assert parameter_count(shipped.network) <= 3_000_000
+    assert (assets / "models" / "motion.safetensors").stat().st_size <= 20_000_000
+    sound = load_speech(assets / "speech" / "sample.flac")
+    performance = predict(sound, shipped, model, seed=1)
+    opening = model_measures(model, performance.expression)[:, 0] * 1000
+    active = voice_activity(sound.samples)
+    assert opening[active].std() > 2
+    assert np.percentile(opening[active], 90) > 8
+    assert opening[active].min() < 1.5
+    assert np.corrcoef(opening, loudness(sound.samples))[0, 1] > 0.3

@@ -20,7 +20,7 @@ from ml_backend.motion.statistics import gather
 from ml_backend.motion.train import TrainSettings, train
 from tests.ml.motion_toys import NAMES, TINY, face, shard, shard_folder, speech
 
-OPENING = lip_operator(face())[:, -2]
+LIPS = lip_operator(face())[:, -2:]
 QUICK = TrainSettings(window=50, batch=8, rate=1e-2, variations=1, hide=False, warm_up=5, every=15)
 
 
@@ -81,7 +81,7 @@ def test_folders_without_shards_are_refused(tmp_path):
 
 def test_faster_speech_gets_faster_motion():
     one = shard(6, 0, "train")
-    clip = make_clips({"a": one}, gather([one], OPENING), TINY, variations=2, seed=0)[0]
+    clip = make_clips({"a": one}, gather([one], LIPS), TINY, variations=2, seed=0)[0]
     plain, varied = clip.takes[0], clip.takes[1]
     assert len(plain) == len(one)
     assert len(varied) != len(plain)
@@ -99,7 +99,7 @@ def test_noise_has_the_level_asked_for():
 def test_windows_draw_speakers_by_their_capped_share():
     many = {f"a{i}": replace(shard(4, i, "train"), speaker=np.array("a")) for i in range(15)}
     many["b"] = shard(4, 99, "train")
-    clips = make_clips(many, gather(list(many.values()), OPENING), TINY, variations=0, seed=0)
+    clips = make_clips(many, gather(list(many.values()), LIPS), TINY, variations=0, seed=0)
     weights = Windows(clips, 50, np.random.default_rng(0)).weights
     assert weights[-1] == pytest.approx(4 / 34)
 
