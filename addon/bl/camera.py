@@ -1,5 +1,8 @@
 """Cameras with the clip's exact intrinsics: the full frame, a square crop of it, a portrait where there is no clip."""
 
+# Blender's type stubs allow None and every kind of data where these objects have one kind.
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import bpy

@@ -1,12 +1,15 @@
 """Every difference between Blender 4.2 and 5.x that the add-on meets, and nothing else."""
 
+# Blender's type stubs allow None and every kind of data where these objects have one kind.
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from typing import Any
 
 import bpy
 
-VERSION: tuple[int, int, int] = tuple(bpy.app.version)
+VERSION: tuple[int, ...] = tuple(bpy.app.version)
 
 
 def engine(name: str) -> str:

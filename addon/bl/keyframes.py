@@ -1,5 +1,8 @@
 """A Performance on the timeline: one F-curve per expression and per pose channel, each written in one call."""
 
+# Blender's type stubs allow None and every kind of data where these objects have one kind.
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import bpy

@@ -4,6 +4,9 @@ All of a head's materials share one node group, "Parley SH Light", in which γ s
 are display-encoded and meant for the view transform Raw, which passes them through.
 """
 
+# Blender's type stubs allow None and every kind of data where these objects have one kind.
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -60,7 +63,7 @@ def set_feather(mesh: bpy.types.Mesh, on: bool) -> None:
     and the image's straight colour stays the shaded colour.
     """
     for material in mesh.materials:
-        tree = material.node_tree
+        tree: Any = material.node_tree
         output, emission = tree.nodes["Output"], tree.nodes["Emission"]
         for node in [node for node in tree.nodes if node.label == "Feather"]:
             tree.nodes.remove(node)
@@ -105,7 +108,7 @@ def light_group(light: np.ndarray) -> bpy.types.ShaderNodeTree:
 
     Inputs: Albedo, Shade (1 = all of the light arrives), Glint (strength of the cornea's highlight). Output: Color.
     """
-    tree = bpy.data.node_groups.new(GROUP_NAME, "ShaderNodeTree")
+    tree: Any = bpy.data.node_groups.new(GROUP_NAME, "ShaderNodeTree")
     for name, kind, value in (("Albedo", "NodeSocketColor", (1, 1, 1, 1)), ("Shade", "NodeSocketFloat", 1.0),
                               ("Glint", "NodeSocketFloat", 0.0)):
         tree.interface.new_socket(name, in_out="INPUT", socket_type=kind).default_value = value
@@ -123,7 +126,7 @@ def light_group(light: np.ndarray) -> bpy.types.ShaderNodeTree:
 
 def _build(material: bpy.types.Material, group: bpy.types.ShaderNodeTree, kind: str,
            image: bpy.types.Image | None) -> None:
-    tree = material.node_tree
+    tree: Any = material.node_tree
     _, emission = _surface(tree)
     lit = _new(tree, "ShaderNodeGroup", (0, 0), node_tree=group)
     lit.inputs["Glint"].default_value = 0.55 if kind == "eye" else 0.0
@@ -131,9 +134,10 @@ def _build(material: bpy.types.Material, group: bpy.types.ShaderNodeTree, kind: 
     if image is None:
         albedo = _new(tree, "ShaderNodeAttribute", (-300, 0), attribute_name="parley_albedo")
     else:
-        # Cubic looks up the full-size texture; linear chooses a mipmap by screen derivatives, which are wild in
-        # triangles thinner than a pixel, and lands on the texture's mean: grey specks all over the face.
-        albedo = _new(tree, "ShaderNodeTexImage", (-300, 0), image=image, extension="EXTEND", interpolation="Cubic")
+        # Linear would choose a mipmap by screen derivatives, which are wild in triangles thinner than a pixel, and land
+        # on the texture's mean: grey specks all over the face. (Cubic takes minutes a frame on software OpenGL.) The
+        # texture is finer than the picture, and the samples of a pixel average it.
+        albedo = _new(tree, "ShaderNodeTexImage", (-300, 0), image=image, extension="EXTEND", interpolation="Closest")
     arriving = shade.outputs["Fac"]
     if kind == "mouth":
         # A property of the object rather than a node's value: driving it needs no shader to be built again.
@@ -144,7 +148,7 @@ def _build(material: bpy.types.Material, group: bpy.types.ShaderNodeTree, kind: 
     tree.links.new(lit.outputs["Color"], emission.inputs["Color"])
 
 
-def _surface(tree: bpy.types.ShaderNodeTree) -> tuple[Any, Any]:
+def _surface(tree: Any) -> tuple[Any, Any]:
     """A cleared tree's output and emission nodes, linked."""
     tree.nodes.clear()
     output = _new(tree, "ShaderNodeOutputMaterial", (600, 0), name="Output")
@@ -153,7 +157,7 @@ def _surface(tree: bpy.types.ShaderNodeTree) -> tuple[Any, Any]:
     return output, emission
 
 
-def _camera_normal(tree: bpy.types.ShaderNodeTree) -> tuple[Any, Any, Any, Any]:
+def _camera_normal(tree: Any) -> tuple[Any, Any, Any, Any]:
     """Sockets x, y, z of the world normal in camera axes (see `space.to_opencv`), and the vector of the three."""
     geometry = _new(tree, "ShaderNodeNewGeometry", (-1800, 0))
     parts = _new(tree, "ShaderNodeSeparateXYZ", (-1600, 0))
@@ -165,7 +169,7 @@ def _camera_normal(tree: bpy.types.ShaderNodeTree) -> tuple[Any, Any, Any, Any]:
     return x, y, z, join.outputs[0]
 
 
-def _irradiance(tree: bpy.types.ShaderNodeTree, normal: tuple[Any, Any, Any, Any], light: np.ndarray) -> Any:
+def _irradiance(tree: Any, normal: tuple[Any, Any, Any, Any], light: np.ndarray) -> Any:
     """Socket of Σ γ_b Φ_b(n), not below 0."""
     x, y, z, _ = normal
     squares = {"z": _math(tree, "MULTIPLY", (-1000, 0), z, z), "x": _math(tree, "MULTIPLY", (-1000, 160), x, x),
@@ -187,7 +191,7 @@ def _irradiance(tree: bpy.types.ShaderNodeTree, normal: tuple[Any, Any, Any, Any
     return _vector(tree, "MAXIMUM", (500, 0), total, (0.0, 0.0, 0.0))
 
 
-def _glint(tree: bpy.types.ShaderNodeTree, normal: Any, strength: Any) -> Any:
+def _glint(tree: Any, normal: Any, strength: Any) -> Any:
     """Socket of the cornea's highlight: a narrow lobe about `GLINT`."""
     direction = GLINT / np.linalg.norm(GLINT)
     cosine = _vector(tree, "DOT_PRODUCT", (0, -700), normal, tuple(float(value) for value in direction))
@@ -195,7 +199,7 @@ def _glint(tree: bpy.types.ShaderNodeTree, normal: Any, strength: Any) -> Any:
     return _math(tree, "MULTIPLY", (400, -700), lobe, strength)
 
 
-def _new(tree: bpy.types.NodeTree, kind: str, place: tuple[float, float], **settings: Any) -> Any:
+def _new(tree: Any, kind: str, place: tuple[float, float], **settings: Any) -> Any:
     node = tree.nodes.new(kind)
     node.location = place
     for name, value in settings.items():
@@ -203,7 +207,7 @@ def _new(tree: bpy.types.NodeTree, kind: str, place: tuple[float, float], **sett
     return node
 
 
-def _feed(tree: bpy.types.NodeTree, socket: Any, value: Any) -> None:
+def _feed(tree: Any, socket: Any, value: Any) -> None:
     """Link an output socket to `socket`, or set it to a constant."""
     if isinstance(value, bpy.types.NodeSocket):
         tree.links.new(value, socket)
@@ -211,14 +215,14 @@ def _feed(tree: bpy.types.NodeTree, socket: Any, value: Any) -> None:
         socket.default_value = value
 
 
-def _math(tree: bpy.types.NodeTree, operation: str, place: tuple[float, float], *values: Any) -> Any:
+def _math(tree: Any, operation: str, place: tuple[float, float], *values: Any) -> Any:
     node = _new(tree, "ShaderNodeMath", place, operation=operation)
     for socket, value in zip(node.inputs, values, strict=False):
         _feed(tree, socket, value)
     return node.outputs[0]
 
 
-def _vector(tree: bpy.types.NodeTree, operation: str, place: tuple[float, float], *values: Any,
+def _vector(tree: Any, operation: str, place: tuple[float, float], *values: Any,
             scale: Any = None) -> Any:
     node = _new(tree, "ShaderNodeVectorMath", place, operation=operation)
     for socket, value in zip(node.inputs, values, strict=False):

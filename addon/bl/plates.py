@@ -1,8 +1,12 @@
 """What stands behind the head: the clip's frames as an image sequence, or a plain backdrop."""
 
+# Blender's type stubs allow None and every kind of data where these objects have one kind.
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
@@ -30,7 +34,7 @@ def add_sequence(camera: bpy.types.Object, first: Path, frames: int, focal: floa
     image = materials.load_image(first)
     image.source = "SEQUENCE"
     material, colour = materials.emitter(PLATE_NAME)
-    tree = material.node_tree
+    tree: Any = material.node_tree
     node = tree.nodes.new("ShaderNodeTexImage")
     node.image, node.extension = image, "EXTEND"
     node.image_user.frame_duration, node.image_user.frame_start = frames, 1
@@ -43,7 +47,7 @@ def add_sequence(camera: bpy.types.Object, first: Path, frames: int, focal: floa
 def add_backdrop(camera: bpy.types.Object, colour: tuple[float, float, float], distance: float) -> bpy.types.Object:
     """A plane behind everything that `camera` sees, `colour` in the middle and darker towards the corners."""
     material, shown = materials.emitter(BACKDROP_NAME)
-    tree = material.node_tree
+    tree: Any = material.node_tree
     place, mapping = tree.nodes.new("ShaderNodeTexCoord"), tree.nodes.new("ShaderNodeMapping")
     gradient, ramp = tree.nodes.new("ShaderNodeTexGradient"), tree.nodes.new("ShaderNodeValToRGB")
     # UV (0.5, 0.55) is the middle of the light, which fades out beyond the corners.

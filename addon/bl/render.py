@@ -1,5 +1,8 @@
 """Frames out of Blender: settings that cost only what they show, a probe before the run, and a run that resumes."""
 
+# Blender's type stubs allow None and every kind of data where these objects have one kind.
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import os
@@ -7,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
@@ -165,7 +169,7 @@ def _trial(scene: bpy.types.Scene, frame: int) -> str:
 
 def read(path: Path) -> np.ndarray:
     """(H, W, 4) float32 of the image at `path`, values as stored, first row on top."""
-    image = bpy.data.images.load(str(path), check_existing=False)
+    image: Any = bpy.data.images.load(str(path), check_existing=False)
     try:
         image.colorspace_settings.name = "Non-Color"
         values = np.empty(len(image.pixels), np.float32)
@@ -175,7 +179,7 @@ def read(path: Path) -> np.ndarray:
         bpy.data.images.remove(image)
 
 
-def _workbench(display: bpy.types.SceneDisplay) -> None:
+def _workbench(display: Any) -> None:
     shading = display.shading
     shading.light, shading.color_type = "FLAT", "VERTEX"
     shading.show_cavity = shading.show_shadows = shading.show_object_outline = False

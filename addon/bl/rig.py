@@ -1,9 +1,13 @@
 """The head in Blender: mesh, shape keys, vertex groups, attributes, and the empty that carries its pose."""
 
+# Blender's type stubs allow None and every kind of data where these objects have one kind.
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
@@ -26,8 +30,8 @@ FACE_EDGE = 0.02
 class Head:
     """The two objects of a head: `mesh` with the shape keys, parented to the `empty` that carries the pose."""
 
-    mesh: bpy.types.Object
-    empty: bpy.types.Object
+    mesh: Any
+    empty: Any
 
     @property
     def keys(self) -> bpy.types.Key:
@@ -167,7 +171,7 @@ def _mesh(model: FaceModel, shape: np.ndarray) -> bpy.types.Mesh:
     return mesh
 
 
-def _attribute(mesh: bpy.types.Mesh, name: str, kind: str, values: np.ndarray) -> None:
+def _attribute(mesh: Any, name: str, kind: str, values: np.ndarray) -> None:
     attribute = mesh.attributes.new(name, kind, "POINT")
     attribute.data.foreach_set("color" if kind == "FLOAT_COLOR" else "value", values.astype(np.float32).ravel())
 

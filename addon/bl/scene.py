@@ -1,5 +1,8 @@
 """A job done in Blender: an empty scene, the head, its keys, camera, what stands behind it, images and the .blend."""
 
+# Blender's type stubs allow None and every kind of data where these objects have one kind.
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import os
@@ -224,8 +227,16 @@ def _set_rate(scene: bpy.types.Scene, fps: float) -> FrameClock:
 
 
 def _tidy(head: rig.Head) -> None:
-    """Leave the head selected, the mesh active, and nothing unused in the file."""
+    """Leave the mesh selected and active, nothing unused in the file, and viewports that show what is rendered."""
     for item in bpy.context.scene.objects:
         item.select_set(item == head.mesh)
     bpy.context.view_layer.objects.active = head.mesh
     bpy.data.orphans_purge(do_recursive=True)
+    for screen in bpy.data.screens:
+        for area in screen.areas:
+            if area.type == "VIEW_3D":
+                view = area.spaces.active
+                view.region_3d.view_perspective = "CAMERA"
+                # A file never opens in the mode "RENDERED"; this one shows the same for materials that only emit.
+                view.shading.type = "MATERIAL"
+                view.shading.use_scene_world = True

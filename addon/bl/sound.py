@@ -1,5 +1,8 @@
 """The speech on the sequencer, so that the scene plays in sync."""
 
+# Blender's type stubs allow None and every kind of data where these objects have one kind.
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import shutil

@@ -4,6 +4,9 @@ Up to three quick pictures make a frame: light × vertex albedo, the skin's text
 multiplied here, so the result is EEVEE's within the mesh's resolution of the light.
 """
 
+# Blender's type stubs allow None and every kind of data where these objects have one kind.
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import os
@@ -11,6 +14,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
@@ -72,7 +76,7 @@ def frames(scene: bpy.types.Scene, shader: Shader, indices: list[int], folder: P
 def write(picture: np.ndarray, path: Path) -> None:
     """Save `picture` (H, W, 4), float in [0, 1], first row on top, as an 8-bit PNG with these values."""
     height, width = picture.shape[:2]
-    image = bpy.data.images.new("part", width, height, alpha=True)
+    image: Any = bpy.data.images.new("part", width, height, alpha=True)
     try:
         image.colorspace_settings.name = "Non-Color"
         image.alpha_mode = "CHANNEL_PACKED"  # else saving divides the colours by the alpha
@@ -115,7 +119,7 @@ HEADROOM = 4.0
 """Light above 1 would be cut off in the image file, so it is stored divided by this, in 16 bits."""
 
 
-def _shot(scene: bpy.types.Scene, mesh: bpy.types.Mesh, attribute: str | None, part: Path) -> np.ndarray:
+def _shot(scene: bpy.types.Scene, mesh: Any, attribute: str | None, part: Path) -> np.ndarray:
     """(H, W, 4) picture of the colour attribute, or of the textures where it is None."""
     scene.display.shading.color_type = "TEXTURE" if attribute is None else "VERTEX"
     if attribute is not None:

@@ -74,6 +74,17 @@ def load(path: Path | str) -> Character:
     return character
 
 
+def average(model: FaceModel) -> Character:
+    """The mean face of `model` as a character: lit from above, the left and the front, seen by a portrait lens."""
+    light = np.zeros((9, 3), np.float32)
+    # In the order 1, y, z, x: y points down and z away from the camera, so these come from above, the front, the left.
+    light[0], light[1], light[2], light[3] = (0.88, 0.86, 0.84), -0.13, -0.16, -0.08
+    return Character(
+        face_model=model.name, neutral_shape=model.mean_shape, low_albedo=model.texture_mean.clip(0, 1),
+        detailed_albedo=np.array(""), light=light, size=np.array([1024, 1024], np.int32), focal=np.array(2400.0),
+        crop=np.array([212, 212, 600], np.float32), pose_mean=np.array([0, 0, 0, 0, 0, 1.0], np.float32))
+
+
 def match(character: Character, model: FaceModel, path: Path | str = "character") -> None:
     """Raise `ArtefactError` unless `character` was made with `model`."""
     require(len(character.neutral_shape) == len(model.mean_shape), path,

@@ -34,6 +34,15 @@ def load_npz(path: Path | str, schema: str, version: int, names: tuple[str, ...]
         raise ArtefactError(f"{path} can't be read as a {schema} file ({error}); make it again.") from error
 
 
+def schema_of(path: Path | str) -> str:
+    """The schema that the ``.npz`` at `path` names, "" where it names none or can't be read."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return str(data["schema"]) if "schema" in data.files else ""
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError):
+        return ""
+
+
 def save_npz(path: Path | str, schema: str, version: int, arrays: dict[str, np.ndarray]) -> None:
     """Write `arrays` with `schema` and `version`, replacing `path` only when complete; raises `UserInputError`."""
     path = Path(path)

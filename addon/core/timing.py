@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import overload
 
 import numpy as np
 
 from .errors import UserInputError
-
-Number = TypeVar("Number", float, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -37,11 +35,19 @@ class FrameClock:
         """Frames a second."""
         return self.fps / self.fps_base
 
-    def frame(self, seconds: Number) -> Number:
+    @overload
+    def frame(self, seconds: float) -> float: ...
+    @overload
+    def frame(self, seconds: np.ndarray) -> np.ndarray: ...
+    def frame(self, seconds: float | np.ndarray) -> float | np.ndarray:
         """Scene frame, with its fraction, at `seconds` (float or array) from the start of the speech."""
         return self.start_frame + seconds * self.rate
 
-    def seconds(self, frame: Number) -> Number:
+    @overload
+    def seconds(self, frame: float) -> float: ...
+    @overload
+    def seconds(self, frame: np.ndarray) -> np.ndarray: ...
+    def seconds(self, frame: float | np.ndarray) -> float | np.ndarray:
         """Seconds from the start of the speech at scene `frame` (float or array)."""
         return (frame - self.start_frame) / self.rate
 

@@ -23,7 +23,7 @@ LEAST_DISTANCE = 0.6
 """Metres: nobody is filmed from nearer; a face that fills its frame is a crop of a longer lens's picture.
 
 MediaPipe's points carry too little perspective to tell the focal length by the reprojection error: on six of seven
-clips it changed by less than 3 % from 1.2 to 5 times the longer side.
+clips it changed by less than 5 % on most clips from 1.2 to 5 times the longer side.
 """
 
 

@@ -16,7 +16,7 @@ from ml_backend.artefacts.face_track import FaceTrack
 from ml_backend.errors import UserInputError
 from ml_backend.face_model.model import FaceModel
 from ml_backend.reconstruct import illumination, unwrap
-from ml_backend.reconstruct.posed import neutral_shape, place
+from ml_backend.reconstruct.posed import neutral_shape, place, sample
 
 ALBEDO_FILE, CHARACTER_FILE = "detailed_albedo.png", "character.npz"
 TURNED = np.radians(8.0)
@@ -48,6 +48,7 @@ def make_character(track: FaceTrack, frames: Sequence[np.ndarray], model: FaceMo
     views = [place(track, model, number, frames[number], neutral, triangles) for number in chosen]
     low = illumination.albedo(model, track.texture)
     sheet = unwrap.detailed_albedo(views, model, low, track.light, texture_side(track))
+    low = _toned(low, sheet, model)
     _write_png(sheet, Path(folder) / ALBEDO_FILE)
     pose = track.pose()[track.confidence > 0] if (track.confidence > 0).any() else track.pose()
     rate, duration = blink_statistics(track)
@@ -57,6 +58,24 @@ def make_character(track: FaceTrack, frames: Sequence[np.ndarray], model: FaceMo
                      np.array(rate, np.float32), np.array(duration, np.float32))
     character_file.save(made, Path(folder) / name)
     return made
+
+
+def _toned(low: np.ndarray, sheet: np.ndarray, model: FaceModel) -> np.ndarray:
+    """`low` (V, 3) with ears and lids, which the picture `sheet` doesn't cover, shifted to the skin's tone."""
+    beside = [name for name in map(str, model.part_names) if name.startswith(("ear", "lids"))]
+    if not beside:
+        return low
+    place_of = np.zeros((len(low), 2))
+    real = model.faces >= 0
+    place_of[model.faces[real]] = model.uv[model.face_uvs[real]]
+    side = sheet.shape[0]
+    known = np.flatnonzero(illumination.skin_trust(model) > 0.9)
+    pixel = np.stack([place_of[known, 0] * side - 0.5, (1 - place_of[known, 1]) * side - 0.5], 1)
+    shift = np.median(sample(sheet, pixel) - low[known], axis=0) if len(known) else np.zeros(3)
+    out = low.copy()
+    for name in beside:
+        out[model.part(name)] = np.clip(low[model.part(name)] + shift, 0, 1)
+    return out
 
 
 def texture_side(track: FaceTrack) -> int:

@@ -32,9 +32,24 @@ def test_a_head_is_added_and_keyed(registered: None, files: fixtures.Files) -> N
     assert head.keys.key_blocks["jawOpen"].value > 0.8
 
 
+def test_the_built_in_head_is_added_without_a_character(registered: None) -> None:
+    head_file = ROOT / "blender_assets" / "head" / "parley_head.npz"
+    assert bpy.ops.parley.add_head(filepath=str(head_file)) == {"FINISHED"}
+    head = rig.find(bpy.context.object)
+    assert len(head.keys.key_blocks) == 53 and "jawOpen" in head.keys.key_blocks
+    # The light in the mouth follows the jaw, by a driver that needs no Python.
+    for jaw, share in ((0.0, 0.25), (0.2, 0.65), (1.0, 1.0)):
+        head.keys.key_blocks["jawOpen"].value = jaw
+        shown = head.mesh.evaluated_get(bpy.context.evaluated_depsgraph_get())
+        assert shown["parley_opening"] == pytest.approx(share, abs=1e-5)
+    assert head.mesh.animation_data.drivers[0].driver.is_simple_expression
+
+
 def test_a_wrong_file_is_reported_in_words(registered: None, files: fixtures.Files) -> None:
     with pytest.raises(RuntimeError, match=r"parley\.face_model"):
         bpy.ops.parley.add_head(filepath=str(files.character), face_model_path=str(files.performance))
+    with pytest.raises(RuntimeError, match="another face model"):
+        bpy.ops.parley.add_head(filepath=str(files.character))
     assert not bpy.data.objects
 
 

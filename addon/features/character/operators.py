@@ -1,5 +1,8 @@
 """Operators that put a character and its performance into the scene."""
 
+# Blender's type stubs allow None and every kind of data where these objects have one kind.
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -9,12 +12,20 @@ from bpy_extras.io_utils import ImportHelper
 
 from ...bl import keyframes, render, rig
 from ...core import character, face_model, performance
+from ...core.npz import schema_of
 from ...core.timing import FrameClock
 from ...ui.operator_base import ParleyOperator
 
 
+def embedded_head() -> Path:
+    """The built-in head: in the extension's folder, or beside it in the source tree."""
+    package = Path(__file__).resolve().parents[2]
+    inside = package / "assets" / "parley_head.npz"
+    return inside if inside.is_file() else package.parent / "blender_assets" / "head" / "parley_head.npz"
+
+
 class PARLEY_OT_add_head(ParleyOperator, bpy.types.Operator, ImportHelper):
-    """Add the head of a character file, with its shape keys and materials"""
+    """Add the head of a character file, or the mean head of a face model file"""
 
     bl_idname = "parley.add_head"
     bl_label = "Add Parley Head"
@@ -22,7 +33,8 @@ class PARLEY_OT_add_head(ParleyOperator, bpy.types.Operator, ImportHelper):
     filename_ext = ".npz"
     filter_glob: bpy.props.StringProperty(default="*.npz", options={"HIDDEN"})  # type: ignore[valid-type]
     face_model_path: bpy.props.StringProperty(  # type: ignore[valid-type]
-        name="Face Model", subtype="FILE_PATH", description="The face model that the character was made with")
+        name="Face Model", subtype="FILE_PATH",
+        description="The face model that the character was made with; empty for the built-in head")
     pass_values: bpy.props.BoolProperty(  # type: ignore[valid-type]
         name="Raw View Transform", default=True,
         description="Set the scene's view transform to Raw, in which the head has the clip's own colours")
@@ -30,9 +42,14 @@ class PARLEY_OT_add_head(ParleyOperator, bpy.types.Operator, ImportHelper):
     def perform(self, context: bpy.types.Context) -> str:
         """Build the head at the world's origin and select it."""
         path = Path(bpy.path.abspath(self.filepath))
-        model = face_model.load(bpy.path.abspath(self.face_model_path))
-        person = character.load(path)
-        head = rig.build(model, person, person.texture(path.parent), person.pose_mean)
+        if schema_of(path) == face_model.SCHEMA:
+            model = face_model.load(path)
+            person, texture = character.average(model), None
+        else:
+            person = character.load(path)
+            model = face_model.load(bpy.path.abspath(self.face_model_path) or embedded_head())
+            texture = person.texture(path.parent)
+        head = rig.build(model, person, texture, person.pose_mean)
         if self.pass_values:
             render.pass_values_through(context.scene)
         for item in context.selected_objects:
