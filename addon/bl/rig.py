@@ -180,6 +180,7 @@ def _shape_keys(shape: bpy.types.Object, model: FaceModel, neutral: np.ndarray) 
     shape.shape_key_add(name="Basis", from_mix=False)
     for name, offset in zip(model.names, model.expression_basis, strict=True):
         key = shape.shape_key_add(name=name, from_mix=False)
+        key.value = 0.0  # Blender 5 adds keys at 1, older ones at 0
         key.data.foreach_set("co", space.to_blender(neutral + offset).astype(np.float32).ravel())
     shape.data.shape_keys.name = MESH_NAME
 

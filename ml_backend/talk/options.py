@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ml_backend.config import PERSONAL_SECONDS, sample_speech
 from ml_backend.errors import UserInputError
+from ml_backend.motion.head_pose import PoseSource
 
-POSE_SOURCES = ("predicted", "clip", "still", "frontal")
 MAX_SIZE = 4096
 MIN_SIZE = 64
 
@@ -29,7 +29,7 @@ class TalkOptions:
     refine : fine-tune and apply the refiner (clips only)
     refine_minutes : time budget of the refiner's fine-tuning; None = by the number of frames
     target_seconds : how much of the clip is used
-    pose : where the head pose comes from, one of `POSE_SOURCES`
+    pose : where the head pose comes from, see `ml_backend.motion.head_pose`
     keep : the take folder; None = beside the film
     overwrite : replace products that this take did not write
     blender : executable, None = the bpy module
@@ -45,7 +45,7 @@ class TalkOptions:
     refine: bool = True
     refine_minutes: float = 4.0
     target_seconds: float = PERSONAL_SECONDS
-    pose: str = "predicted"
+    pose: PoseSource = "predicted"
     keep: Path | None = None
     overwrite: bool = False
     blender: str | None = None

@@ -33,6 +33,7 @@ def test_the_mesh_holds_the_model(stage: Stage) -> None:
     mesh = stage.head.mesh.data
     assert (len(mesh.vertices), len(mesh.polygons)) == (len(stage.model.mean_shape), len(stage.model.faces))
     assert [key.name for key in stage.head.keys.key_blocks] == ["Basis", *stage.model.names]
+    assert all(key.value == 0 for key in stage.head.keys.key_blocks[1:])
     assert {"face", "lips", "neck"} <= {group.name for group in stage.head.mesh.vertex_groups}
     assert [slot.name for slot in mesh.materials] == ["Parley skin", "Parley teeth"]
     corner = mesh.polygons[5].loop_indices[2]
