@@ -69,7 +69,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("dataset", type=Path, help="folder of shards made by `parley prepare`")
     train.add_argument("--out", type=Path, required=True, help="folder for the weights and the curve")
     train.add_argument("--config", default="default", choices=("default", "yi2020"))
-    train.add_argument("--steps", type=int, default=3000)
+    train.add_argument("--steps", type=int, default=450)
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--fresh", action="store_true", help="start over instead of resuming")
 

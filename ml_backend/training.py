@@ -26,6 +26,9 @@ from ml_backend.reconstruct.landmarks import detect
 from ml_backend.terminal import Terminal
 
 CLIPS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg")
+LEAST_SYNC = 0.24
+"""Correlation of lips and loudness below which a training clip is doubtful."""
+
 VALIDATION_SHARE = 8
 """One clip in so many validates where no ``index.csv`` says otherwise; chosen by name, the same on every run."""
 
@@ -48,7 +51,8 @@ def prepare(options: argparse.Namespace, terminal: Terminal) -> None:
     UserInputError
         If a folder is missing or holds no clip.
     """
-    sources = [source for folder in options.folders for source in find_clips(folder)]
+    indexed = any((folder / "index.csv").exists() for folder in options.folders)
+    sources = [source for folder in options.folders for source in find_clips(folder, draw_split=not indexed)]
     if not sources:
         raise UserInputError(f"There is no clip in {', '.join(map(str, options.folders))}; give folders of .mp4 files.")
     options.out.mkdir(parents=True, exist_ok=True)
@@ -66,33 +70,50 @@ def prepare(options: argparse.Namespace, terminal: Terminal) -> None:
     terminal.say(f"{len(sources) - len(rejected)} shards in {options.out}, {len(rejected)} clips rejected.")
 
 
-def find_clips(folder: Path) -> list[Source]:
-    """The clips of `folder`; an ``index.csv`` with columns file, audio_late_ms, split is obeyed where there is one."""
+def find_clips(folder: Path, *, draw_split: bool = True) -> list[Source]:
+    """The clips of `folder`.
+
+    An ``index.csv`` with the columns file, audio_late_ms, split, sync_corr and speaker (each but the first optional) is
+    obeyed where there is one; training clips whose lips hardly go with their sound are left out. Without one the folder
+    is one speaker, and one clip in `VALIDATION_SHARE` validates if `draw_split`.
+
+    Raises
+    ------
+    UserInputError
+        If `folder` is no folder.
+    """
     if not folder.is_dir():
         raise UserInputError(f"{folder} is no folder; give folders of clips.")
-    known = {}
-    if (folder / "index.csv").exists():
-        with open(folder / "index.csv", newline="", encoding="utf-8") as stream:
-            known = {Path(row["file"]).name: row for row in csv.DictReader(stream)}
+    known = _index(folder)
     sources = []
     for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in CLIPS):
         row = known.get(path.name, {})
         drawn = int(hashlib.sha256(path.stem.encode()).hexdigest(), 16) % VALIDATION_SHARE
-        split = row.get("split") or ("validate" if drawn == 0 else "train")
-        speaker = row.get("speaker") or path.stem
+        split = row.get("split") or ("validate" if draw_split and drawn == 0 else "train")
+        if split == "train" and float(row.get("sync_corr") or 1) < LEAST_SYNC:
+            continue
+        speaker = row.get("speaker") or (path.stem if known else folder.name)
         sources.append(Source(path, float(row.get("audio_late_ms") or 0), speaker, split))
     return sources
 
 
+def _index(folder: Path) -> dict[str, dict[str, str]]:
+    if not (folder / "index.csv").exists():
+        return {}
+    with open(folder / "index.csv", newline="", encoding="utf-8") as stream:
+        return {Path(row["file"]).name: row for row in csv.DictReader(stream)}
+
+
 def prepare_one(source: Source, model: FaceModel, out: Path) -> None:
     """Write the shard of one clip unless it is there."""
-    shard_path = out / f"{source.path.stem}.npz"
+    name = f"{source.path.parent.name}_{source.path.stem}"
+    shard_path = out / f"{name}.npz"
     if shard_path.exists():
         return
     speech = load_speech(source.path)
-    landmarks_path = out / "landmarks" / f"{source.path.stem}.npz"
+    landmarks_path = out / "landmarks" / f"{name}.npz"
     if not landmarks_path.exists():
-        folder = out / "frames" / source.path.stem
+        folder = out / "frames" / name
         try:
             frames = extract_frames(source.path, folder, fps=FPS)
             found = detect(frames, source=str(source.path))

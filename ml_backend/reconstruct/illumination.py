@@ -20,6 +20,8 @@ EXPOSURE_SD, TINT_SD = 0.25, 0.06
 BAND_SD = np.array([0.5, 0.25])
 """Standard deviations of the irradiance by the first and second band, relative to the constant one."""
 FLOOR = 0.25
+SHADED = {"eye_left": 0.78, "eye_right": 0.78, "teeth_upper": 0.85, "teeth_lower": 0.8}
+"""Parts that are white in everybody, and how much of the light gets past lids and lips to them (by eye)."""
 MOST_DAMPING = 16
 """Damping grows 2.5 times at a step, so that in the end only the constant band is left, which is positive."""
 
@@ -53,6 +55,29 @@ def estimate(views: Sequence[Posed], model: FaceModel) -> tuple[np.ndarray, np.n
 def albedo(model: FaceModel, texture: np.ndarray) -> np.ndarray:
     """(V, 3) float32 in [0, 1]: T̄ + B_tex δ for coefficients `texture` (J,)."""
     return np.clip(model.texture_mean + np.tensordot(texture, model.texture_basis, 1), 0, 1).astype(np.float32)
+
+
+def neutral(light: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Split `light` (9, 3) into one that is white on a face towards the camera, (9, 3) float32, and its tint (3,).
+
+    Light and skin explain a tint alike, and the skin of a model's mean is nobody's: cameras are white-balanced, so the
+    tint is the skin's. Otherwise teeth and eyes, which are white by nature, come out in the complementary colour.
+    """
+    front = irradiance(np.array([[0.0, 0.0, -1.0]]), light)[0]
+    tint = front / front.mean()
+    return (light / tint).astype(np.float32), tint
+
+
+def tinted_albedo(model: FaceModel, texture: np.ndarray, tint: np.ndarray) -> np.ndarray:
+    """(V, 3) float32 in [0, 1]: as `albedo`, skin and mouth in the person's `tint` (3,), eyes and teeth without it.
+
+    Eyes and teeth get the share of the light that lids, lashes and lips let through.
+    """
+    colours = albedo(model, texture)
+    for part, share in SHADED.items():
+        if part in model.part_names:
+            colours[model.part(part)] *= share / tint
+    return np.clip(colours * tint, 0, 1).astype(np.float32)
 
 
 def irradiance(normals: np.ndarray, light: np.ndarray) -> np.ndarray:

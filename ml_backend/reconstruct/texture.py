@@ -46,14 +46,15 @@ def make_character(track: FaceTrack, frames: Sequence[np.ndarray], model: FaceMo
     neutral, triangles = neutral_shape(track, model), model.triangles()
     chosen = texture_frames(track, model, frames)
     views = [place(track, model, number, frames[number], neutral, triangles) for number in chosen]
-    low = illumination.albedo(model, track.texture)
-    sheet = unwrap.detailed_albedo(views, model, low, track.light, texture_side(track))
+    light, tint = illumination.neutral(track.light)
+    low = illumination.tinted_albedo(model, track.texture, tint)
+    sheet = unwrap.detailed_albedo(views, model, low, light, texture_side(track))
     low = _toned(low, sheet, model)
     _write_png(sheet, Path(folder) / ALBEDO_FILE)
     pose = track.pose()[track.confidence > 0] if (track.confidence > 0).any() else track.pose()
     rate, duration = blink_statistics(track)
     made = Character(np.array(str(model.name)), neutral, track.identity.astype(np.float32), low, np.array(ALBEDO_FILE),
-                     track.light.astype(np.float32), track.size.astype(np.int32), np.array(float(track.focal)),
+                     light, track.size.astype(np.int32), np.array(float(track.focal)),
                      track.crop.astype(np.float32), pose.mean(0).astype(np.float32), pose.std(0).astype(np.float32),
                      np.array(rate, np.float32), np.array(duration, np.float32))
     character_file.save(made, Path(folder) / name)
