@@ -187,11 +187,12 @@ def refine(session: Session, target: Target, plates: Plates, drawn: FrameFolder)
         )
         return drawn, False
     folder = take.path("refined")
-    session.stage(
-        "refined",
-        "Refining",
-        {"composites": take.key("composites"), "refiner": take.key("refiner")},
-        ["refined"],
-        lambda progress: apply(drawn, weights, folder, progress=progress) and None,
-    )
+
+    def paint(progress):
+        report = apply(drawn, weights, folder, progress=progress)
+        write_index(folder, complete=True, count=report.frames, fps=FPS, notes=[])
+        return {"frames": report.frames, "attention": report.attention}
+
+    settings = {"composites": take.key("composites"), "refiner": take.key("refiner")}
+    session.stage("refined", "Refining", settings, ["refined"], paint)
     return FrameFolder.open(folder), True
