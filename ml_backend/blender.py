@@ -22,13 +22,15 @@ HOW_TO_GET = (
     "--blender or PARLEY_BLENDER"
 )
 STOP_SECONDS = 5.0
+SCENE_MODULE = Path(sys.prefix) / "share" / "parley" / "bpy-4.5"
 
 
 @dataclass(frozen=True)
 class Blender:
-    """How to start a Blender: the words before the job's path."""
+    """How to start a Blender: the words before the job's path; the folder of its module if that is not this Python's."""
 
     command: tuple[str, ...]
+    module: Path | None = None
 
     @property
     def name(self) -> str:
@@ -66,6 +68,17 @@ def find_blender(executable: str | None) -> Blender:
     raise DependencyError(f"Blender is missing; {HOW_TO_GET}.")
 
 
+def find_scene_blender(renderer: Blender) -> Blender:
+    """The Blender that saves scenes: an older module beside this Python where there is one, else `renderer`.
+
+    A .blend saved by Blender 5 opens in 4.5 or newer only; one saved by 4.5 opens in 4.2 as well. ``tests/setup.sh``
+    puts a 4.5 module into `SCENE_MODULE`, where it can't get in the renderer's way.
+    """
+    if renderer.command[0] != sys.executable or not (SCENE_MODULE / "bpy").is_dir():
+        return renderer
+    return Blender(renderer.command, SCENE_MODULE)
+
+
 def run_job(
     blender: Blender,
     job: dict,
@@ -88,6 +101,8 @@ def run_job(
     log.parent.mkdir(parents=True, exist_ok=True)
     job_path.write_text(json.dumps(job, indent=1))
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    if blender.module is not None:
+        environment["PYTHONPATH"] = str(blender.module)
     with open(log, "a", encoding="utf-8") as log_stream:
         try:
             child = subprocess.Popen(

@@ -207,7 +207,8 @@ def copy_plates(inputs: Inputs, pattern: str, folder: Path, times: np.ndarray,
 def save_file(path: Path) -> None:
     """Save the open file to `path` with textures packed and paths relative; raises `UserInputError`."""
     for image in bpy.data.images:
-        if image.source == "FILE" and image.packed_file is None and image.has_data:
+        # Not `has_data`: a picture that nothing has drawn yet isn't loaded, and has to be in the file all the same.
+        if image.source == "FILE" and image.packed_file is None and Path(bpy.path.abspath(image.filepath)).is_file():
             image.pack()
     part = path.with_name(f".{path.name}.part.blend")
     try:

@@ -13,7 +13,7 @@ import numpy as np
 from ml_backend.artefacts.plates import Plates
 from ml_backend.audio.load import Speech
 from ml_backend.background.composite import face_mask
-from ml_backend.blender import run_job
+from ml_backend.blender import find_scene_blender, run_job
 from ml_backend.config import FPS
 from ml_backend.data.frames import FrameFolder, frame_path, read_png
 from ml_backend.errors import UserInputError
@@ -28,6 +28,9 @@ from ml_backend.talk.target import Target
 
 FEATHER = 0.03
 """Width of the face's soft edge in crop sides, the same as in the composites."""
+
+FIRST_NEW_FORMAT = 5
+"""Blender's major version from which older ones than 4.5 can't read its files."""
 
 REFINED_MARGIN = 0.03
 """How far, in crop sides, refined pixels may reach beyond the rendered face, so that the refiner can mend the seam."""
@@ -119,7 +122,7 @@ def make_scene(session: Session, target: Target | None) -> None:
     def work(progress):
         wanted.parent.mkdir(parents=True, exist_ok=True)
         result = run_job(
-            session.blender,
+            find_scene_blender(session.blender),
             job(session, scene=str(wanted.resolve()), speech=str(options.speech.resolve()), **extra),
             take.path("jobs/scene.json"),
             take.path("logs/scene.log"),
@@ -127,6 +130,11 @@ def make_scene(session: Session, target: Target | None) -> None:
             warn=session.terminal.warn,
         )
         take.record(wanted)
+        if int(str(result["blender"]).split(".")[0]) >= FIRST_NEW_FORMAT:
+            session.terminal.warn(
+                f"{wanted} was saved by Blender {result['blender']} and opens in 4.5 or newer; for older ones name a "
+                "Blender 4.2 with --blender, or run tests/setup.sh."
+            )
         return {key: value for key, value in result.items() if isinstance(value, str | int | float)}
 
     # The .blend itself is guarded: an edited one is never written over without --overwrite.
