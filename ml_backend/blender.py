@@ -27,7 +27,7 @@ SCENE_MODULE = Path(sys.prefix) / "share" / "parley" / "bpy-4.5"
 
 @dataclass(frozen=True)
 class Blender:
-    """How to start a Blender: the words before the job's path; the folder of its module if that is not this Python's."""
+    """How to start a Blender: the words before the job's path; its module's folder if that is not this Python's."""
 
     command: tuple[str, ...]
     module: Path | None = None
