@@ -172,7 +172,9 @@ def check_scene(path: Path) -> None:
     assert (scene.frame_start, scene.frame_end, scene.render.fps) == (1, 11, 50)
     assert {item.name for item in scene.objects} == {"Parley Head", "Parley Face", "Parley Neck", "Parley Camera",
                                                      "Parley Plate"}
-    assert not head.mesh.modifiers.get(rig.MASK_NAME)
+    assert head.mesh.modifiers.get(rig.MASK_NAME), "over a plate only the face is shown"
+    nodes = [node for item in head.mesh.data.materials for node in item.node_tree.nodes]
+    assert not [node for node in nodes if node.type == "HOLDOUT"], "a holdout would cut a hole into the plate"
     scene.frame_set(11)
     assert head.keys.key_blocks["jawOpen"].value == pytest.approx(1.0)
     assert head.empty.rotation_euler[2] == pytest.approx(-fixtures.small_plates().pose[5, 1], abs=1e-5)
