@@ -158,6 +158,8 @@ def _save(job: RenderJob, inputs: Inputs, head: rig.Head, view: bpy.types.Object
           warn: Callable[[str], None]) -> dict[str, Any]:
     """The editable scene: keys at the job's rate, plates and speech in place, written whole or not at all."""
     assert job.scene is not None
+    # Over a plate the plate's own hair and neck belong in the picture; one click on the modifier shows the whole head.
+    rig.show_face_only(head, job.face_only)
     scene = bpy.context.scene
     clock = _set_rate(scene, job.fps)
     frames = keyframes.write(head, inputs.act, clock)

@@ -115,6 +115,7 @@ def make_scene(session: Session, target: Target | None) -> None:
         settings["plates"] = take.key("plates")
         extra = {
             "view": "full",
+            "face_only": True,
             "plates": str(take.path("plates.json").resolve()),
             "plate_pattern": target.frames.pattern,
         }
