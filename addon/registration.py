@@ -9,6 +9,7 @@ from .features.character import panels as character_panels
 
 CLASSES: tuple[type, ...] = (
     character_operators.PARLEY_OT_add_head,
+    character_operators.PARLEY_OT_import_head,
     character_operators.PARLEY_OT_load_performance,
     character_panels.PARLEY_PT_character,
 )

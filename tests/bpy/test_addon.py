@@ -25,7 +25,9 @@ def registered():
 
 
 def test_a_head_is_added_and_keyed(registered: None, files: fixtures.Files) -> None:
-    assert bpy.ops.parley.add_head(filepath=str(files.character), face_model_path=str(files.face_model)) == {"FINISHED"}
+    assert bpy.ops.parley.import_head(filepath=str(files.character), face_model_path=str(files.face_model)) == {
+        "FINISHED"
+    }
     head = rig.find(bpy.context.object)
     assert bpy.ops.parley.load_performance(filepath=str(files.performance)) == {"FINISHED"}
     bpy.context.scene.frame_set(6)
@@ -33,8 +35,7 @@ def test_a_head_is_added_and_keyed(registered: None, files: fixtures.Files) -> N
 
 
 def test_the_built_in_head_is_added_without_a_character(registered: None) -> None:
-    head_file = ROOT / "blender_assets" / "head" / "parley_head.npz"
-    assert bpy.ops.parley.add_head(filepath=str(head_file)) == {"FINISHED"}
+    assert bpy.ops.parley.add_head() == {"FINISHED"}
     head = rig.find(bpy.context.object)
     assert len(head.keys.key_blocks) == 53 and "jawOpen" in head.keys.key_blocks
     # The light in the mouth follows the jaw, by a driver that needs no Python.
@@ -47,9 +48,9 @@ def test_the_built_in_head_is_added_without_a_character(registered: None) -> Non
 
 def test_a_wrong_file_is_reported_in_words(registered: None, files: fixtures.Files) -> None:
     with pytest.raises(RuntimeError, match=r"parley\.face_model"):
-        bpy.ops.parley.add_head(filepath=str(files.character), face_model_path=str(files.performance))
+        bpy.ops.parley.import_head(filepath=str(files.character), face_model_path=str(files.performance))
     with pytest.raises(RuntimeError, match="another face model"):
-        bpy.ops.parley.add_head(filepath=str(files.character))
+        bpy.ops.parley.import_head(filepath=str(files.character))
     assert not bpy.data.objects
 
 

@@ -24,39 +24,52 @@ def embedded_head() -> Path:
     return inside if inside.is_file() else package.parent / "blender_assets" / "head" / "parley_head.npz"
 
 
-class PARLEY_OT_add_head(ParleyOperator, bpy.types.Operator, ImportHelper):
-    """Add the head of a character file, or the mean head of a face model file"""
+class PARLEY_OT_add_head(ParleyOperator, bpy.types.Operator):
+    """Add the built-in head: a face with ARKit's 52 shape keys"""
 
     bl_idname = "parley.add_head"
     bl_label = "Add Parley Head"
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012 - Blender reads a plain class attribute
+
+    def perform(self, context: bpy.types.Context) -> str:
+        """Build the head at the world's origin and select it."""
+        model = face_model.load(embedded_head())
+        return add(context, model, character.average(model), None)
+
+
+class PARLEY_OT_import_head(ParleyOperator, bpy.types.Operator, ImportHelper):
+    """Add the head of a character file, or the mean head of a face model file"""
+
+    bl_idname = "parley.import_head"
+    bl_label = "Add Head from File…"
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012 - Blender reads a plain class attribute
     filename_ext = ".npz"
     filter_glob: bpy.props.StringProperty(default="*.npz", options={"HIDDEN"})  # type: ignore[valid-type]
     face_model_path: bpy.props.StringProperty(  # type: ignore[valid-type]
         name="Face Model", subtype="FILE_PATH",
         description="The face model that the character was made with; empty for the built-in head")
-    pass_values: bpy.props.BoolProperty(  # type: ignore[valid-type]
-        name="Raw View Transform", default=True,
-        description="Set the scene's view transform to Raw, in which the head has the clip's own colours")
 
     def perform(self, context: bpy.types.Context) -> str:
         """Build the head at the world's origin and select it."""
         path = Path(bpy.path.abspath(self.filepath))
         if schema_of(path) == face_model.SCHEMA:
             model = face_model.load(path)
-            person, texture = character.average(model), None
-        else:
-            person = character.load(path)
-            model = face_model.load(bpy.path.abspath(self.face_model_path) or embedded_head())
-            texture = person.texture(path.parent)
-        head = rig.build(model, person, texture, person.pose_mean)
-        if self.pass_values:
-            render.pass_values_through(context.scene)
-        for item in context.selected_objects:
-            item.select_set(False)
-        head.mesh.select_set(True)
-        context.view_layer.objects.active = head.mesh
-        return f"Added a head with {len(model.names)} shape keys."
+            return add(context, model, character.average(model), None)
+        person = character.load(path)
+        model = face_model.load(bpy.path.abspath(self.face_model_path) or embedded_head())
+        return add(context, model, person, person.texture(path.parent))
+
+
+def add(context: bpy.types.Context, model: face_model.FaceModel, person: character.Character,
+        texture: Path | None) -> str:
+    """Build a head, select it, let the view transform pass its colours through; returns the line to report."""
+    head = rig.build(model, person, texture, person.pose_mean)
+    render.pass_values_through(context.scene)
+    for item in context.selected_objects:
+        item.select_set(False)
+    head.mesh.select_set(True)
+    context.view_layer.objects.active = head.mesh
+    return f"Added a head with {len(model.names)} shape keys."
 
 
 class PARLEY_OT_load_performance(ParleyOperator, bpy.types.Operator, ImportHelper):

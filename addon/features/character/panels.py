@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import bpy
 
-from .operators import PARLEY_OT_add_head, PARLEY_OT_load_performance
+from .operators import PARLEY_OT_add_head, PARLEY_OT_import_head, PARLEY_OT_load_performance
 
 
 class PARLEY_PT_character(bpy.types.Panel):
@@ -20,7 +20,8 @@ class PARLEY_PT_character(bpy.types.Panel):
     bl_category = "Parley"
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Two buttons."""
+        """Three buttons."""
         column = self.layout.column()
         column.operator(PARLEY_OT_add_head.bl_idname, icon="USER")
+        column.operator(PARLEY_OT_import_head.bl_idname, icon="FILE_FOLDER")
         column.operator(PARLEY_OT_load_performance.bl_idname, icon="ACTION")
