@@ -18,7 +18,7 @@ class ParleyOperator:
 
     def perform(self, context: bpy.types.Context) -> str:
         """Do the work and return one sentence for the user; raise `ParleyError` to cancel with its message."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} lacks perform()")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Called by Blender."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ml_backend.artefacts.schema import load_npz, require, save_npz
+from ml_backend.artefacts.schema import load_fields, require, save_fields
 
 SCHEMA, VERSION = "parley.character", 1
 
@@ -50,15 +50,12 @@ class Character:
 def save(character: Character, path: Path) -> None:
     """Validate and write."""
     validate(character, path)
-    save_npz(path, SCHEMA, VERSION, {field.name: getattr(character, field.name) for field in fields(character)})
+    save_fields(character, path, SCHEMA, VERSION)
 
 
 def load(path: Path) -> Character:
     """Read and validate; raises `ArtefactError`."""
-    arrays = load_npz(path, SCHEMA, VERSION)
-    missing = [field.name for field in fields(Character) if field.name not in arrays]
-    require(not missing, path, f"the character lacks {', '.join(missing)}")
-    character = Character(**{field.name: arrays[field.name] for field in fields(Character)})
+    character = load_fields(Character, path, SCHEMA, VERSION)
     validate(character, path)
     return character
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ml_backend.artefacts.schema import load_npz, require, save_npz
+from ml_backend.artefacts.schema import load_fields, require, save_fields
 
 SCHEMA, VERSION = "parley.face_track", 1
 
@@ -60,15 +60,12 @@ class FaceTrack:
 def save(track: FaceTrack, path: Path) -> None:
     """Validate and write."""
     validate(track, path)
-    save_npz(path, SCHEMA, VERSION, {field.name: getattr(track, field.name) for field in fields(track)})
+    save_fields(track, path, SCHEMA, VERSION)
 
 
 def load(path: Path) -> FaceTrack:
     """Read and validate; raises `ArtefactError`."""
-    arrays = load_npz(path, SCHEMA, VERSION)
-    missing = [field.name for field in fields(FaceTrack) if field.name not in arrays]
-    require(not missing, path, f"the track lacks {', '.join(missing)}")
-    track = FaceTrack(**{field.name: arrays[field.name] for field in fields(FaceTrack)})
+    track = load_fields(FaceTrack, path, SCHEMA, VERSION)
     validate(track, path)
     return track
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import tempfile
 import zipfile
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from ml_backend.errors import ArtefactError, UserInputError
+
+T = TypeVar("T")
 
 
 def save_npz(path: Path, schema: str, version: int, arrays: dict[str, np.ndarray], *, compress: bool = True) -> None:
@@ -61,6 +65,20 @@ def load_npz(path: Path, schema: str, version: int) -> dict[str, np.ndarray]:
     if found != schema or number != version:
         raise ArtefactError(f"{path} is {found} version {number}, needed is {schema} version {version}; make it again.")
     return arrays
+
+
+def save_fields(value: Any, path: Path, schema: str, version: int) -> None:
+    """Write all fields, arrays, of the dataclass instance `value` to `path`; see `save_npz`."""
+    save_npz(path, schema, version, {field.name: getattr(value, field.name) for field in fields(value)})
+
+
+def load_fields(kind: type[T], path: Path, schema: str, version: int) -> T:
+    """The dataclass `kind`, all of whose fields are arrays, from `path`; `ArtefactError` where a field is missing."""
+    arrays = load_npz(path, schema, version)
+    names = [field.name for field in fields(cast(Any, kind))]
+    missing = [name for name in names if name not in arrays]
+    require(not missing, path, f"the {schema} file lacks {', '.join(missing)}")
+    return kind(**{name: arrays[name] for name in names})
 
 
 def require(condition: bool, path: Path | str, problem: str) -> None:

@@ -7,12 +7,12 @@ smallest z).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ml_backend.artefacts.schema import load_npz, require, save_npz
+from ml_backend.artefacts.schema import load_fields, require, save_fields
 
 SCHEMA, VERSION = "parley.face_model", 1
 
@@ -99,15 +99,12 @@ def _index(names: np.ndarray, name: str) -> int:
 def save(model: FaceModel, path: Path) -> None:
     """Validate `model` and write it to `path`."""
     validate(model, path)
-    save_npz(path, SCHEMA, VERSION, {field.name: getattr(model, field.name) for field in fields(model)})
+    save_fields(model, path, SCHEMA, VERSION)
 
 
 def load(path: Path) -> FaceModel:
     """Read and validate the FaceModel at `path`; raises `ArtefactError` if it is not one."""
-    arrays = load_npz(path, SCHEMA, VERSION)
-    missing = [field.name for field in fields(FaceModel) if field.name not in arrays]
-    require(not missing, path, f"the face model lacks {', '.join(missing)}")
-    model = FaceModel(**{field.name: arrays[field.name] for field in fields(FaceModel)})
+    model = load_fields(FaceModel, path, SCHEMA, VERSION)
     validate(model, path)
     return model
 

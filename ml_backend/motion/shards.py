@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ml_backend.artefacts.schema import load_npz, require, save_npz
+from ml_backend.artefacts.schema import load_fields, require, save_fields
 from ml_backend.errors import UserInputError
 
 SCHEMA, VERSION = "parley.motion_shard", 1
@@ -50,15 +50,12 @@ class Shard:
 def save(shard: Shard, path: Path) -> None:
     """Validate and write."""
     validate(shard, path)
-    save_npz(path, SCHEMA, VERSION, {field.name: getattr(shard, field.name) for field in fields(shard)})
+    save_fields(shard, path, SCHEMA, VERSION)
 
 
 def load(path: Path) -> Shard:
     """Read and validate; raises `ArtefactError`."""
-    arrays = load_npz(path, SCHEMA, VERSION)
-    missing = [field.name for field in fields(Shard) if field.name not in arrays]
-    require(not missing, path, f"the shard lacks {', '.join(missing)}")
-    shard = Shard(**{field.name: arrays[field.name] for field in fields(Shard)})
+    shard = load_fields(Shard, path, SCHEMA, VERSION)
     validate(shard, path)
     return shard
 
