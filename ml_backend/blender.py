@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import queue
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_backend.errors import DependencyError, StageError
+from ml_backend.errors import DependencyError, StageError, UserInputError
 from ml_backend.progress import Progress, silent
 
 HOW_TO_GET = (
@@ -22,6 +23,11 @@ HOW_TO_GET = (
     "--blender or PARLEY_BLENDER"
 )
 STOP_SECONDS = 5.0
+OLDEST = (4, 2)
+ANSWER_SECONDS = 60.0
+"""How long a Blender may take to say its version; the first start from a cold disk takes a while."""
+LEAST_SPACE = 4 << 20
+"""Bytes: with less than this left a failed job most likely failed for want of space."""
 SCENE_MODULE = Path(sys.prefix) / "share" / "parley" / "bpy-4.5"
 
 
@@ -60,6 +66,7 @@ def find_blender(executable: str | None) -> Blender:
         path = shutil.which(named)
         if path is None:
             raise DependencyError(f"{named} is no Blender that can be started; {HOW_TO_GET}.")
+        _check_version(path)
         return Blender((path, "-b", "--factory-startup", "--python-exit-code", "1", "--python", script, "--"))
     if importlib.util.find_spec("bpy") is not None:
         return Blender((sys.executable, script))
@@ -79,6 +86,21 @@ def find_scene_blender(renderer: Blender) -> Blender:
     return Blender(renderer.command, SCENE_MODULE)
 
 
+def _check_version(path: str) -> None:
+    """Raise `DependencyError` unless the program at `path` says that it is a Blender that is new enough."""
+    try:
+        done = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, errors="replace", timeout=ANSWER_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise DependencyError(f"{path} is no Blender that can be started; {HOW_TO_GET}.") from error
+    found = re.search(r"^Blender (\d+)\.(\d+)", done.stdout, re.MULTILINE)
+    if found is None:
+        raise DependencyError(f"{path} is no Blender; {HOW_TO_GET}.")
+    if (int(found[1]), int(found[2])) < OLDEST:
+        raise DependencyError(f"{path} is Blender {found[1]}.{found[2]}, which is too old; {HOW_TO_GET}.")
+
+
 def run_job(
     blender: Blender,
     job: dict,
@@ -94,6 +116,8 @@ def run_job(
     ------
     StageError
         If Blender could not be started or the job failed; names the log file.
+    UserInputError
+        If the job failed on a full disk.
     Cancelled
         Whatever `progress` raises, after Blender was stopped.
     """
@@ -124,8 +148,21 @@ def run_job(
             _stop(child)
             raise
     if "error" in result:
+        _check_space(job, log)
         raise StageError(f"Blender stopped: {result['error']} (log: {log}).")
     return result
+
+
+def _check_space(job: dict, log: Path) -> None:
+    """Raise `UserInputError` if there is no room where the failed `job` wrote."""
+    for path in (job.get("output"), job.get("scene"), str(log)):
+        place = Path(path).absolute() if path else None
+        while place is not None and not place.is_dir():
+            place = place.parent
+        if place is not None and shutil.disk_usage(place).free < LEAST_SPACE:
+            raise UserInputError(
+                f"The disk of {place} is full; free some space and run the same command again: it resumes."
+            )
 
 
 def _listen(child: subprocess.Popen, log_stream, progress: Progress, warn: Callable[[str], None]) -> dict:

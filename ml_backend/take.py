@@ -1,8 +1,8 @@
 """A take folder: every stage's files, what they were made from, and what can be skipped or resumed.
 
 Each stage has a key, the hash of its inputs' content and settings. A stage whose key is unchanged and whose outputs
-are all there does no work; one that was interrupted under the same key finds its partial outputs and resumes; under
-another key its old outputs are removed first.
+are all there, as large as they were, does no work; one that was interrupted under the same key, or lost a part of its
+outputs, finds what is whole and resumes; under another key its old outputs are removed first.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from typing import Any
 from ml_backend.errors import UserInputError
 
 SCHEMA, VERSION = "parley.take", 1
+OWN_PRODUCTS = ("take.mp4", "sheet.png")
+"""Files of the take that products are copies of."""
+PNG_END = b"IEND\xaeB`\x82"
 
 
 def file_hash(path: Path) -> str:
@@ -110,12 +113,10 @@ class Take:
         """
         key = settings_key(settings)
         entry = self.state["stages"].get(stage, {})
-        if entry.get("key") == key and entry.get("complete") and all(self.path(name).exists() for name in outputs):
+        if entry.get("key") == key and entry.get("complete") and self._intact(entry, outputs):
             self.seconds[stage] = 0.0
             return entry.get("facts", {})
-        if entry.get("key") != key:
-            for name in outputs:
-                _remove(self.path(name))
+        self._clean(outputs, entry if entry.get("key") == key else None)
         self.state["stages"][stage] = {
             "key": key,
             "complete": False,
@@ -126,7 +127,7 @@ class Take:
         entry = self.state["stages"][stage]
         try:
             facts = action() or {}
-            entry.update(complete=True, facts=facts)
+            entry.update(complete=True, facts=facts, sizes={name: _measure(self.path(name)) for name in outputs})
         finally:
             self.seconds[stage] = time.monotonic() - start
             entry["seconds"] = round(entry["seconds"] + self.seconds[stage], 3)
@@ -150,11 +151,14 @@ class Take:
         if not product.is_file():
             raise UserInputError(f"{product} is a folder; give a file name.")
         written = self.state["products"].get(str(product.resolve()))
+        content = file_hash(product)
+        if content != written and content in self._own_content():
+            return  # the take, or the film in it, was moved or its index lost: what lies there is still ours
         if written is None:
             raise UserInputError(
                 f"{product} exists and was not made by this take; choose another name or add --overwrite."
             )
-        if written != file_hash(product):
+        if written != content:
             raise UserInputError(
                 f"{product} was changed since Parley wrote it; save it elsewhere, choose another name "
                 "or add --overwrite."
@@ -164,6 +168,31 @@ class Take:
         """Remember the content of a file that this take wrote for the user."""
         self.state["products"][str(product.resolve())] = file_hash(product)
         self._write()
+
+    def _intact(self, entry: dict, outputs: list[str]) -> bool:
+        """Whether `outputs` are there and as large as when their stage was done."""
+        sizes = entry.get("sizes", {})
+        found = {name: _measure(self.path(name)) for name in outputs}
+        return all(size is not None and sizes.get(name, size) == size for name, size in found.items())
+
+    def _clean(self, outputs: list[str], entry: dict | None) -> None:
+        """Remove old outputs; what the stage of `entry`, interrupted or damaged later, can go on with stays."""
+        sizes = entry.get("sizes", {}) if entry is not None else {}
+        try:
+            for name in outputs:
+                path = self.path(name)
+                if entry is None or (path.is_file() and sizes.get(name, _measure(path)) != _measure(path)):
+                    _remove(path)
+                elif path.is_dir():
+                    _remove_damaged(path)
+        except OSError as error:
+            raise UserInputError(
+                f"Can't remove old files from {self.folder} ({error.strerror}); choose another --keep."
+            ) from error
+
+    def _own_content(self) -> set[str]:
+        copies = (self.path(name) for name in OWN_PRODUCTS)
+        return {*self.state["products"].values(), *(file_hash(path) for path in copies if path.is_file())}
 
     def _write(self) -> None:
         part = self.folder / "take.json.part"
@@ -186,7 +215,44 @@ def _read_state(index: Path) -> dict:
     except (OSError, ValueError):
         # A damaged index only costs time: every stage runs again.
         return fresh
-    return state if state.get("schema") == SCHEMA and state.get("version") == VERSION else fresh
+    return state if _is_state(state) else fresh
+
+
+def _is_state(state: Any) -> bool:
+    if not isinstance(state, dict) or state.get("schema") != SCHEMA or state.get("version") != VERSION:
+        return False
+    stages, products = state.get("stages"), state.get("products")
+    return (
+        isinstance(stages, dict)
+        and isinstance(products, dict)
+        and all(isinstance(entry, dict) and "key" in entry for entry in stages.values())
+    )
+
+
+def _measure(path: Path) -> int | list[int] | None:
+    """Bytes of a file, number and bytes of a folder's files, None where nothing is."""
+    try:
+        if not path.is_dir():
+            return path.stat().st_size
+        with os.scandir(path) as entries:
+            sizes = [entry.stat().st_size for entry in entries if entry.is_file()]
+    except OSError:
+        return None
+    return [len(sizes), sum(sizes)]
+
+
+def _remove_damaged(folder: Path) -> None:
+    """Remove frames of `folder` that were cut off, so that they are made again."""
+    for frame in folder.glob("*.png"):
+        if not _whole_png(frame):
+            frame.unlink()
+
+
+def _whole_png(path: Path) -> bool:
+    with open(path, "rb") as stream:
+        stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, stream.tell() - len(PNG_END)))
+        return stream.read() == PNG_END
 
 
 def _remove(path: Path) -> None:

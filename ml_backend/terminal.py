@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -27,7 +30,7 @@ class Terminal:
     """Writes stage progress, warnings and results to standard error, so that standard output stays free for results."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = Console(file=_own_stream(), highlight=False, soft_wrap=True)
         self.quiet = quiet
         self.warnings: list[str] = []
 
@@ -80,6 +83,34 @@ class Terminal:
                 self.say(f"{title}: {done}/{total}, about {left:.0f} s left")
 
         return update
+
+
+def _own_stream() -> TextIO:
+    """Standard error by a handle of its own, which `hushed` leaves alone."""
+    try:
+        handle = os.dup(sys.stderr.fileno())
+    except (OSError, ValueError, AttributeError):
+        return sys.stderr  # replaced by something that is no file, as in tests
+    return os.fdopen(handle, "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def hushed(log: Path) -> Iterator[None]:
+    """Send what libraries write to the error stream (MediaPipe's greetings can't be switched off) to the file `log`."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # no error stream: nothing to hush
+        yield
+        return
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        os.dup2(sink, 2)
+        os.close(sink)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def fail(text: str) -> None:

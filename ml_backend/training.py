@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ml_backend.artefacts.schema import save_npz
+from ml_backend.artefacts.schema import load_npz, save_npz
 from ml_backend.audio.load import load_speech
 from ml_backend.config import FPS, head_model
 from ml_backend.data.video import extract_frames
@@ -28,6 +28,8 @@ from ml_backend.terminal import Terminal
 CLIPS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg")
 LEAST_SYNC = 0.24
 """Correlation of lips and loudness below which a training clip is doubtful."""
+
+LANDMARKS = "parley.landmarks"
 
 VALIDATION_SHARE = 8
 """One clip in so many validates where no ``index.csv`` says otherwise; chosen by name, the same on every run."""
@@ -117,13 +119,15 @@ def prepare_one(source: Source, model: FaceModel, out: Path) -> None:
         try:
             frames = extract_frames(source.path, folder, fps=FPS)
             found = detect(frames, source=str(source.path))
-            facts = {"landmarks": found.landmarks, "fps": np.array(float(FPS)), "size": np.array(frames.size)}
-            save_npz(landmarks_path, "parley.landmarks", 1, facts)
+            facts = {"landmarks": found.landmarks, "cuts": found.cuts, "fps": np.array(float(FPS))}
+            save_npz(landmarks_path, LANDMARKS, 1, {**facts, "size": np.array(frames.size)})
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    cuts = load_npz(landmarks_path, LANDMARKS, 1)["cuts"]
+
     def fit(landmarks: np.ndarray, size: tuple[int, int], fps: float) -> Motion:
-        result = fit_landmarks(landmarks, np.array(size, np.int32), model, fps)
+        result = fit_landmarks(landmarks, np.array(size, np.int32), model, fps, cuts=cuts)
         pose = np.concatenate([result.rotation, result.translation], 1)
         return Motion(result.expression, model.names, pose, landmarks, fps)
 

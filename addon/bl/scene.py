@@ -235,11 +235,12 @@ def _tidy(head: rig.Head) -> None:
         item.select_set(item == head.mesh)
     bpy.context.view_layer.objects.active = head.mesh
     bpy.data.orphans_purge(do_recursive=True)
+    solid = bpy.context.scene.render.engine == compat.engine("workbench")  # which knows no material preview
     for screen in bpy.data.screens:
         for area in screen.areas:
             if area.type == "VIEW_3D":
                 view = area.spaces.active
                 view.region_3d.view_perspective = "CAMERA"
                 # A file never opens in the mode "RENDERED"; this one shows the same for materials that only emit.
-                view.shading.type = "MATERIAL"
+                view.shading.type = "SOLID" if solid else "MATERIAL"
                 view.shading.use_scene_world = True

@@ -10,7 +10,7 @@ from .pose import rotation_matrix, spherical_harmonics
 
 OPENERS: dict[str, float] = {
     "jawOpen": 2.0, "mouthClose": -2.0, "mouthFunnel": 0.5, "mouthLowerDownLeft": 0.6, "mouthLowerDownRight": 0.6,
-    "mouthUpperUpLeft": 0.6, "mouthUpperUpRight": 0.6,
+    "mouthUpperUpLeft": 0.6, "mouthUpperUpRight": 0.6, "tongueOut": 2.0,
 }
 """How much each expression at weight 1 adds to the share of the light that gets into the mouth."""
 CLOSED = 0.25

@@ -10,6 +10,9 @@ from blender_assets.head.fields import Canvas
 from blender_assets.head.geometry import close_lips
 from blender_assets.head.part import smoothstep
 
+FOLLOW = 20.0
+"""Rings of the skull over which it stops following the oval. Over fewer, a narrower jaw leaves a bright shelf behind
+its edge."""
 EYE_LOOPS = {"eye_left": lm.EYE_LEFT, "eye_right": lm.EYE_RIGHT}
 
 
@@ -22,14 +25,18 @@ def build(on: Canvas, statistics: dict[str, np.ndarray]) -> np.ndarray:
 def _mode(on: Canvas, mode: np.ndarray) -> np.ndarray:
     head = on.head
     face = head.face.weights @ mode[: lm.FACE_COUNT]
-    # The skull keeps a share of its oval's change all the way, the neck takes none.
+    # The skull keeps a share of its oval's change all the way, the neck takes none; but next to the oval the
+    # neck follows too, or else the jaw's edge tears into a crease.
     skin = head.parts[0].vertices[len(face) :]
-    fade = np.maximum(head.fade[len(face) :], 0.5) * smoothstep(skin[:, 1], 0.15, 0.05)
+    columns = len(head.face.loops["oval"])
+    beside = 1 - smoothstep(np.arange(len(skin)) // columns + 1.0, 0, FOLLOW)
+    still = smoothstep(skin[:, 1], 0.05, 0.15) * (1 - beside)
+    fade = np.maximum(beside, 0.5) * (1 - still)
     oval = face[head.face.loops["oval"]]
     level = _smooth_ring(oval)
     rank = {vertex: index for index, vertex in enumerate(head.face.loops["oval"].tolist())}
     ring = np.array([rank[vertex] for vertex in head.column])
-    blend = head.fade[len(face) :, None]
+    blend = beside[:, None]
     pieces = [np.concatenate([face, fade[:, None] * (blend * oval[ring] + (1 - blend) * level[ring])])]
     lips = face[head.face.loops["lips"]]
     for part in head.parts[1:]:

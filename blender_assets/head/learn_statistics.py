@@ -2,8 +2,8 @@
 statistics.npz``.
 
 LANDMARK_FOLDER holds one folder per clip group with MediaPipe landmark files: `landmarks` (T, 478, 3)
-pixels. Only means,
-modes and mean displacements leave this script; no frame and no person's shape does.
+pixels. Only means and mean
+displacements leave this script; no frame and no person's shape does. `learn_identity` adds the modes afterwards.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GROUPS = {
     "others": 99,
     "s1": 3,
 }  # s1 is one man: three clips of him are enough
-FRAMES_PER_CLIP, MODES = 240, 30
+FRAMES_PER_CLIP = 240
 PAIRS = np.array([(33, 263), (133, 362), (61, 291), (234, 454), (172, 397), (54, 284)])
 NOT_MOUTH = np.setdiff1d(
     np.arange(lm.FACE_COUNT), [*lm.LIPS_INNER, *lm.LIPS_OUTER, 152, 148, 377, 176, 400, 149, 378]
@@ -135,23 +135,6 @@ def level(mean: np.ndarray, clips: list[np.ndarray]) -> np.ndarray:
     return mean @ turn.T
 
 
-def identity_modes(
-    aligned: list[np.ndarray], mean: np.ndarray, mirror: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Principal directions of the people's neutral faces: (MODES, 478, 3) metres at one σ, and their σ
-    (MODES,)."""
-    chosen = [shape for shape, closed in map(neutral_of, aligned) if closed]
-    people = align(np.stack(chosen), mean, NOT_MOUTH)
-    people = np.concatenate([people, people[:, mirror] * [-1, 1, 1]])
-    centred = (people - people.mean(0)).reshape(len(people), -1)
-    # Single clips with a bad track would otherwise own a mode each.
-    size = np.linalg.norm(centred, axis=1)
-    centred = centred[size < 2.5 * np.median(size)]
-    _, singular, directions = np.linalg.svd(centred, full_matrices=False)
-    sigma = singular[:MODES] / np.sqrt(len(centred) - 1)
-    return (directions[:MODES] * sigma[:, None]).reshape(-1, lm.COUNT, 3), sigma
-
-
 def gestures(aligned: list[np.ndarray], mirror: np.ndarray) -> np.ndarray:
     """(F, 478, 3) mean displacement of the landmarks per metre of each of `FEATURES`, ridge regression over
     all frames."""
@@ -187,12 +170,9 @@ def main() -> None:
     options = parser.parse_args()
     clips = read_clips(options.folder)
     mean, mirror, aligned = mean_face(clips)
-    modes, sigma = identity_modes(aligned, mean, mirror)
     arrays = {
         "mean": mean,
         "mirror": mirror.astype(np.int32),
-        "identity_modes": modes,
-        "identity_sigma": sigma,
         "gestures": gestures(aligned, mirror),
         "feature_ranges": ranges(aligned),
         "feature_names": np.array(FEATURES),

@@ -18,6 +18,7 @@ import numpy as np
 from blender_assets.head import geometry
 from blender_assets.head import landmarks as lm
 from blender_assets.head.fields import Canvas, canvas, edge_fade
+from blender_assets.head.learn_identity import FOLDS, person_of
 from blender_assets.head.learn_statistics import SCHEMA as STATISTICS
 from blender_assets.head.learn_statistics import VERSION as STATISTICS_VERSION
 from blender_assets.head.part import smoothstep
@@ -33,7 +34,9 @@ GROUPS = {
     "others": ("grid/others", 99),
     "s1": ("grid/s1", 1),
 }
-FRAMES, MODES, LUMINANCE = 3, 12, 0.64
+FRAMES, MODES, LUMINANCE = 3, 24, 0.64
+CHECKED = (0, 6, 12, 18, MODES)
+"""Numbers of modes at which the residual on people left out is measured."""
 
 
 def best_frames(points: np.ndarray) -> np.ndarray:
@@ -97,17 +100,7 @@ def learn(on: Canvas, data: Path, landmarks: Path) -> dict[str, np.ndarray]:
         fade, edge_fade(on) * smoothstep(on.plane[:, 1], 0.03, 0.05) * smoothstep(-normals[:, 2], 0.2, 0.6)
     )
     skin = (masks["lips"] < 0.05) & (masks["brow"] < 0.05) & (masks["eyes"] < 0.5) & (fade > 0.9)
-    people = []
-    for group, (folder, limit) in GROUPS.items():
-        for file in sorted((landmarks / group).glob("*.npz"))[:limit]:
-            colours = sample(data / folder / f"{file.stem}.mp4", file, on.head.face.weights)
-            if colours is not None and 0.12 < colours[skin].mean() < 0.95:
-                people.append(unshade(colours, normals, skin))
-    if len(people) < 5:
-        raise UserInputError(
-            f"Only {len(people)} clips of {data} could be read with {landmarks}; check both folders."
-        )
-    stack = np.stack(people)
+    stack, names = gather(on, data, landmarks, normals, skin)
     stack = 0.5 * (stack + stack[:, on.head.face.mirror])
     tone = stack[:, skin].mean(1, keepdims=True)
     stack = tone + (stack - tone) * fade[:, None]
@@ -115,15 +108,59 @@ def learn(on: Canvas, data: Path, landmarks: Path) -> dict[str, np.ndarray]:
     scale = LUMINANCE / middle[skin].mean()
     centred = ((stack - middle) * scale).reshape(len(stack), -1)
     size = np.linalg.norm(centred, axis=1)
-    centred = centred[size < 2.5 * np.median(size)]
-    _, singular, directions = np.linalg.svd(centred, full_matrices=False)
-    modes = directions[:MODES] * singular[:MODES, None] / np.sqrt(len(centred))
+    good = size < 2.5 * np.median(size)
+    centred, who = centred[good], names[good]
+    modes, explained = principal(centred, MODES)
     return {
         "plane": on.plane,
         "mean": np.clip(middle * scale, 0, 1),
         "modes": modes.reshape(len(modes), -1, 3),
-        "people": np.array(len(centred)),
+        "explained": explained,
+        "people": np.array(len(np.unique(who))),
+        "held_out_modes": np.array(CHECKED),
+        "held_out": held_out(centred, who),
     }
+
+
+def gather(
+    on: Canvas, data: Path, landmarks: Path, normals: np.ndarray, skin: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Unshaded colours (C, N, 3) of all clips that can be read, and (C,) who is seen in them; UserInputError
+    if there are less than five."""
+    people, names = [], []
+    for group, (folder, limit) in GROUPS.items():
+        for file in sorted((landmarks / group).glob("*.npz"))[:limit]:
+            colours = sample(data / folder / f"{file.stem}.mp4", file, on.head.face.weights)
+            if colours is not None and 0.12 < colours[skin].mean() < 0.95:
+                people.append(unshade(colours, normals, skin))
+                names.append(person_of(group, file.stem))
+    if len(people) < 5:
+        raise UserInputError(
+            f"Only {len(people)} clips of {data} could be read with {landmarks}; check both folders."
+        )
+    return np.stack(people), np.array(names)
+
+
+def principal(centred: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(count, D) modes per σ of the rows of `centred` (N, D), and the share of variance (count,) of each."""
+    _, singular, directions = np.linalg.svd(centred, full_matrices=False)
+    modes = directions[:count] * singular[:count, None] / np.sqrt(len(centred))
+    return modes, (singular**2 / (singular**2).sum())[:count]
+
+
+def held_out(centred: np.ndarray, who: np.ndarray, noise: float = 0.03) -> np.ndarray:
+    """(len(CHECKED),) root mean square colour error of people whom the modes have not seen (5-fold by person)."""
+    names = np.random.default_rng(0).permutation(np.unique(who))
+    squares = np.zeros(len(CHECKED))
+    for fold in range(FOLDS):
+        out = np.isin(who, names[fold::FOLDS])
+        modes, _ = principal(centred[~out], MODES)
+        for place, count in enumerate(CHECKED):
+            rows = modes[:count]
+            gram = rows @ rows.T + noise**2 * np.eye(count)
+            left = centred[out] - np.linalg.solve(gram, rows @ centred[out].T).T @ rows
+            squares[place] += (left**2).sum()
+    return np.sqrt(squares / centred.size)
 
 
 def main() -> None:
@@ -142,7 +179,7 @@ def main() -> None:
         options.out,
         SCHEMA,
         VERSION,
-        {key: value.astype(np.float16) if value.ndim else value for key, value in learned.items()},
+        {key: value.astype(np.float16) if value.dtype.kind == "f" else value for key, value in learned.items()},
     )
 
 

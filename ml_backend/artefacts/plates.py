@@ -53,11 +53,15 @@ def load(path: Path) -> Plates:
         data = json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
         raise ArtefactError(f"{path} can't be read as plates ({error}); make it again.") from error
-    require(
-        data.get("schema") == SCHEMA and data.get("version") == VERSION, path, "it is no plates file of this version"
-    )
-    plates = Plates(
-        np.array(data["source"], np.int32), np.array(data["pose"], np.float32), np.array(data["key_frames"], np.int32)
-    )
+    ours = isinstance(data, dict) and data.get("schema") == SCHEMA and data.get("version") == VERSION
+    require(ours, path, "it is no plates file of this version")
+    try:
+        plates = Plates(
+            np.array(data["source"], np.int32),
+            np.array(data["pose"], np.float32),
+            np.array(data["key_frames"], np.int32),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise ArtefactError(f"{path} is damaged ({error}); make it again.") from error
     require(plates.pose.shape == (len(plates.source), 6), path, "pose is not (T, 6)")
     return plates

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import zipfile
+import zlib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -59,8 +60,10 @@ def load_npz(path: Path, schema: str, version: int) -> dict[str, np.ndarray]:
             arrays = {key: data[key] for key in data.files}
     except FileNotFoundError as error:
         raise ArtefactError(f"{path} does not exist; it should be a {schema} file.") from error
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise ArtefactError(f"{path} can't be read as a {schema} file ({error}); make it again.") from error
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, zlib.error) as error:
+        raise ArtefactError(
+            f"{path} can't be read as a {schema} file ({error}); make it again: delete it and run the same command."
+        ) from error
     found, number = str(arrays.pop("schema", "none")), int(arrays.pop("version", -1))
     if found != schema or number != version:
         raise ArtefactError(f"{path} is {found} version {number}, needed is {schema} version {version}; make it again.")

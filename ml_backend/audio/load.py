@@ -59,9 +59,13 @@ def load_speech(path: Path | str) -> Speech:
         raise UserInputError(f"{path} is a folder; give one audio or video file.")
     if not path.exists():
         raise UserInputError(f"{path} does not exist; check the path of the speech file.")
+    if not path.stat().st_size:
+        raise UserInputError(f"{path} is empty; copy or export it again.")
     try:
         with av.open(str(path)) as container:
             samples = _decode(container, path)
+    except PermissionError as error:
+        raise UserInputError(f"{path} can't be opened (permission denied); copy it to a folder of yours.") from error
     except (av.error.FFmpegError, OSError) as error:
         raise UserInputError(f"{path} can't be read as audio or video ({_reason(error)}); "
                              "give a wav, mp3, flac, ogg, m4a or mp4 file.") from error

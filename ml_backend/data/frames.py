@@ -102,7 +102,7 @@ class FrameFolder(Sequence[np.ndarray]):
     @property
     def pattern(self) -> str:
         """printf pattern of the files, for tools that read image sequences."""
-        return str(self.folder / "%06d.png")
+        return str(self.folder).replace("%", "%%") + f"{os.sep}%06d.png"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -151,7 +151,8 @@ def read_index(folder: Path) -> dict:
         index = json.loads((Path(folder) / INDEX).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return index if index.get("schema") == SCHEMA and index.get("version") == VERSION else {}
+    ours = isinstance(index, dict) and index.get("schema") == SCHEMA and index.get("version") == VERSION
+    return index if ours else {}
 
 
 def write_index(folder: Path, **facts: object) -> None:

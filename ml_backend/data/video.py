@@ -222,7 +222,7 @@ def _write_all(image: object, paths: list[Path]) -> None:
 def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
     for _, frame in decode.timed_frames(container, stream, decode.Damage()):
         return frame
-    raise UserInputError(f"{path} holds no frame that can be decoded; export the clip again as MP4.")
+    raise UserInputError(f"{path} holds no picture that can be decoded; export it again as MP4 (or PNG for a photo).")
 
 
 def _declared_seconds(container: InputContainer, stream: VideoStream) -> float:

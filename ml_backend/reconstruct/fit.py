@@ -14,6 +14,7 @@ from ml_backend.face_model.model import FaceModel
 from ml_backend.face_model.synthesis import project
 from ml_backend.progress import Progress, silent
 from ml_backend.reconstruct import boxsolve, contacts, pose, priors
+from ml_backend.reconstruct.cuts import shots
 from ml_backend.reconstruct.offset import landmark_offset, spread_offset
 from ml_backend.reconstruct.points import CORRELATION, Measurements, Rig, measurements, noise, rig
 
@@ -69,7 +70,8 @@ class View:
 
 
 def fit_landmarks(landmarks: np.ndarray, size: np.ndarray, model: FaceModel, fps: float, *,
-                  focal: float | None = None, progress: Progress = silent) -> FitResult:
+                  focal: float | None = None, cuts: np.ndarray | None = None, progress: Progress = silent
+                  ) -> FitResult:
     """Explain a clip's landmarks by `model`.
 
     Parameters
@@ -79,9 +81,10 @@ def fit_landmarks(landmarks: np.ndarray, size: np.ndarray, model: FaceModel, fps
     model : its landmarks decide what is fitted
     fps : frames a second
     focal : pixels, default `pose.default_focal`
+    cuts : (T,) bool, frames that begin a new shot; jumps of the face are found without
     progress : called after each step
     """
-    filled, found = fill_gaps(landmarks)
+    filled, found = fill_gaps(landmarks, cuts)
     points, centre = rig(model), np.asarray(size, float) / 2
     seen = filled[:, points.index].astype(float)
     camera = _guess_focal(seen, points, size) if focal is None else float(focal)
@@ -90,7 +93,7 @@ def fit_landmarks(landmarks: np.ndarray, size: np.ndarray, model: FaceModel, fps
     identity, offset, at = _person(seen[sample], points, camera, centre, progress)
     spread = spread_offset(model, points, offset)
     neutral = points.mean + np.tensordot(identity, points.identity, 1) + spread[points.vertex]
-    runs = pose.segments(filled)
+    runs = pose.segments(filled, cuts)
     view, expression = _all_frames(seen, neutral, points, at, camera, centre, runs, fps)
     progress(ROUNDS + 1, ROUNDS + 2)
     residual = _residual_px(view, neutral, expression, points)
@@ -109,9 +112,22 @@ def _guess_focal(seen: np.ndarray, points: Rig, size: np.ndarray) -> float:
     return pose.default_focal(size, float(np.median(unit / depth)))
 
 
-def fill_gaps(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(T, 478, 3) float32 without NaN (linear in between, constant at the ends) and (T,) bool what was really there."""
+def fill_gaps(landmarks: np.ndarray, cuts: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(T, 478, 3) float32 without NaN and (T,) bool what was really there.
+
+    Linear in between, constant at the ends of the clip and of each shot; a shot without a face holds its neighbours'.
+    """
     found = np.isfinite(landmarks).all(axis=(1, 2))
+    if cuts is None or found.all():
+        return _bridge(landmarks, found), found
+    out = np.full(landmarks.shape, np.nan, np.float32)
+    for shot in shots(cuts):
+        if found[shot].any():
+            out[shot] = _bridge(landmarks[shot], found[shot])
+    return _bridge(out, np.isfinite(out).all(axis=(1, 2))), found
+
+
+def _bridge(landmarks: np.ndarray, found: np.ndarray) -> np.ndarray:
     known, frames = np.flatnonzero(found), np.arange(len(landmarks))
     after = np.clip(np.searchsorted(known, frames), 0, len(known) - 1)
     before = np.maximum(after - 1, 0)
@@ -119,7 +135,7 @@ def fill_gaps(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     share = np.clip((frames - a) / np.maximum(b - a, 1), 0, 1)[:, None, None]
     out = (landmarks[a] * (1 - share) + landmarks[b] * share).astype(np.float32)
     out[found] = landmarks[found]
-    return out, found
+    return out
 
 
 def stable_weights(points: Rig) -> np.ndarray:

@@ -139,17 +139,18 @@ def _exponential(vectors: np.ndarray) -> np.ndarray:
     return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
 
 
-def segments(landmarks: np.ndarray) -> list[slice]:
+def segments(landmarks: np.ndarray, known: np.ndarray | None = None) -> list[slice]:
     """Runs of frames without a cut: a jump of the face by more than a quarter of its size starts a new one.
 
-    `landmarks` (T, L, 3) pixels, no NaN.
+    `landmarks` (T, L, 3) pixels, no NaN; `known` (T,) bool, cuts that are known already.
     """
     if len(landmarks) < 2:
         return [slice(0, len(landmarks))]
     flat = landmarks[..., :2]
     side = np.ptp(flat, axis=1).max(1)
     jump = np.median(np.linalg.norm(np.diff(flat, axis=0), axis=-1), axis=1)
-    cuts = np.flatnonzero(jump > 0.25 * np.minimum(side[1:], side[:-1])) + 1
+    new = jump > 0.25 * np.minimum(side[1:], side[:-1])
+    cuts = np.flatnonzero(new if known is None else new | known[1:]) + 1
     edges = [0, *cuts.tolist(), len(landmarks)]
     return [slice(a, b) for a, b in pairwise(edges)]
 

@@ -24,6 +24,7 @@ class Posed:
     pixel : (V, 2)
     normals : (V, 3) unit, camera space
     facing : (V,) cosine between the normal and the way to the camera
+    person : (H, W) float32 in [0, 1], how surely a pixel shows the person; None where that is not known
     """
 
     number: int
@@ -32,6 +33,7 @@ class Posed:
     pixel: np.ndarray
     normals: np.ndarray
     facing: np.ndarray
+    person: np.ndarray | None = None
 
     def colours(self, pixels: np.ndarray) -> np.ndarray:
         """(N, 3) float32 in [0, 1] at `pixels` (N, 2), bilinear; the border's colour outside."""
@@ -43,14 +45,21 @@ class Posed:
         return ((pixels >= 0) & (pixels <= [width - 1, height - 1])).all(1)
 
 
+    def shows_person(self, pixels: np.ndarray) -> np.ndarray:
+        """(N,) float32 in [0, 1] at `pixels` (N, 2): not the background; 1 where that is not known."""
+        if self.person is None:
+            return np.ones(len(pixels), np.float32)
+        return 255 * sample(self.person[..., None], pixels)[:, 0]
+
+
 def sample(image: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """(N, 3) float32 in [0, 1], bilinear, of an RGB uint8 `image` at `pixels` (N, 2); centres are whole numbers."""
+    """(N, C) float32, bilinear, of `image` (H, W, C ≤ 3) at `pixels` (N, 2), over 255; centres are whole numbers."""
     rows = int(np.ceil(len(pixels) / 4096))
     grid = np.zeros((rows * 4096, 2), np.float32)
     grid[: len(pixels)] = pixels
     grid = grid.reshape(rows, 4096, 2)
     picked = cv2.remap(image, grid[..., 0], grid[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return picked.reshape(-1, image.shape[2])[: len(pixels), :3].astype(np.float32) / 255.0
+    return picked.reshape(-1, image.shape[2] if image.ndim == 3 else 1)[: len(pixels), :3].astype(np.float32) / 255.0
 
 
 def neutral_shape(track: FaceTrack, model: FaceModel) -> np.ndarray:

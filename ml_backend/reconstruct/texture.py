@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,7 +17,8 @@ from ml_backend.artefacts.face_track import FaceTrack
 from ml_backend.errors import UserInputError
 from ml_backend.face_model.model import FaceModel
 from ml_backend.reconstruct import illumination, unwrap
-from ml_backend.reconstruct.posed import neutral_shape, place, sample
+from ml_backend.reconstruct.person import inner, person_mask
+from ml_backend.reconstruct.posed import Posed, neutral_shape, place, sample
 
 ALBEDO_FILE, CHARACTER_FILE = "detailed_albedo.png", "character.npz"
 TURNED = np.radians(8.0)
@@ -25,6 +27,10 @@ BLINK_ON, BLINK_OFF = 0.5, 0.3
 DEFAULT_BLINK_RATE, DEFAULT_BLINK_SECONDS = 0.28, 0.2
 """Seventeen a minute, a fifth of a second: what people do in conversation (Bentivoglio et al. 1997 for the rate)."""
 ENOUGH_SECONDS = 8.0
+PERSON_FACES = 2.4
+"""Side of the picture in which the person is told from the background, in faces: a head with its shoulders."""
+EDGE = 0.02
+"""Face sizes within the person's outline where pixels are mixed with the background."""
 
 
 def make_character(track: FaceTrack, frames: Sequence[np.ndarray], model: FaceModel, folder: Path, *,
@@ -45,7 +51,7 @@ def make_character(track: FaceTrack, frames: Sequence[np.ndarray], model: FaceMo
     """
     neutral, triangles = neutral_shape(track, model), model.triangles()
     chosen = texture_frames(track, model, frames)
-    views = [place(track, model, number, frames[number], neutral, triangles) for number in chosen]
+    views = [_cut_out(place(track, model, number, frames[number], neutral, triangles), track) for number in chosen]
     light, tint = illumination.neutral(track.light)
     low = illumination.tinted_albedo(model, track.texture, tint)
     sheet = unwrap.detailed_albedo(views, model, low, light, texture_side(track))
@@ -77,6 +83,14 @@ def _toned(low: np.ndarray, sheet: np.ndarray, model: FaceModel) -> np.ndarray:
     for name in beside:
         out[model.part(name)] = np.clip(low[model.part(name)] + shift, 0, 1)
     return out
+
+
+def _cut_out(view: Posed, track: FaceTrack) -> Posed:
+    """`view` that knows which pixels are the person's: a mesh that reaches beyond the jaw sees the background."""
+    flat = track.landmarks[view.number, :, :2]
+    side = float(np.ptp(flat, axis=0).max())
+    window = np.array([*(flat.min(0) + flat.max(0)) / 2 - PERSON_FACES * side / 2, PERSON_FACES * side])
+    return replace(view, person=inner(person_mask(view.image, window), EDGE * side))
 
 
 def texture_side(track: FaceTrack) -> int:

@@ -14,6 +14,7 @@ from ml_backend.reconstruct import illumination, landmarks, pose
 from ml_backend.reconstruct.fit import FitResult, fit_landmarks
 from ml_backend.reconstruct.posed import neutral_shape, place
 from ml_backend.reconstruct.texture import neutral_cost
+from ml_backend.reconstruct.tracklets import LARGEST
 
 CROP_MARGIN = 1.55
 """Side of the crop over the face's extent over the whole clip."""
@@ -23,15 +24,24 @@ LEAST_FACE = 40
 LONG_GAP = 1.0
 
 
-def track_clip(frames: Sequence[np.ndarray], model: FaceModel, *, fps: float = 25.0, progress: Progress = silent,
-               warn: Callable[[str], None] = lambda sentence: None, source: str = "the clip") -> FaceTrack:
-    """Measure one person in a clip.
+def track_clip(frames: Sequence[np.ndarray], model: FaceModel, *, fps: float = 25.0, face: str = LARGEST,
+               progress: Progress = silent, warn: Callable[[str], None] = lambda sentence: None,
+               source: str = "the clip") -> FaceTrack:
+    """The first result of `track_with_cuts`."""
+    return track_with_cuts(frames, model, fps=fps, face=face, progress=progress, warn=warn, source=source)[0]
+
+
+def track_with_cuts(frames: Sequence[np.ndarray], model: FaceModel, *, fps: float = 25.0, face: str = LARGEST,
+                    progress: Progress = silent, warn: Callable[[str], None] = lambda sentence: None,
+                    source: str = "the clip") -> tuple[FaceTrack, np.ndarray]:
+    """Measure one person in a clip; also returns (T,) bool, true where a frame begins a new shot.
 
     Parameters
     ----------
     frames : T frames, RGB uint8 (H, W, 3) of one size; one frame is a photo
     model : with landmarks
     fps : frames a second
+    face : which one of several, see `landmarks.detect`
     progress : called about once a frame
     warn : takes one sentence for the user
     source : what to call the input in messages
@@ -39,25 +49,28 @@ def track_clip(frames: Sequence[np.ndarray], model: FaceModel, *, fps: float = 2
     Raises
     ------
     UserInputError
-        If there is no frame, no face, or the face is lost in more than half of the clip.
+        If there is no frame, no face, not the one that is wanted, or the face is lost in more than half of the clip.
     """
     if not len(frames):
         raise UserInputError(f"There is no picture in {source}; use a clip of at least one frame.")
     total = len(frames) + max(len(frames) // 8, 12)
-    found = landmarks.detect(frames, progress=lambda done, _: progress(done, total), source=source)
+    found = landmarks.detect(frames, face=face, progress=lambda done, _: progress(done, total), source=source)
     for sentence in found.warnings:
         warn(sentence)
     size = np.array([frames[0].shape[1], frames[0].shape[0]], np.int32)
     rest = total - len(frames) - 1
-    fit = fit_landmarks(found.landmarks, size, model, fps,
+    fit = fit_landmarks(found.landmarks, size, model, fps, cuts=found.cuts,
                         progress=lambda done, of: progress(len(frames) + rest * done // of, total))
-    _remarks(fit, fps, warn)
+    runs = pose.segments(fit.landmarks, found.cuts)
+    _remarks(fit, runs, fps, warn)
     track = assemble(fit, found.confidence, size, model, fps)
     light, texture = _colours(track, frames, model)
     track = FaceTrack(**{**vars(track), "light": light, "texture": texture})
     validate(track)
     progress(total, total)
-    return track
+    cuts = np.zeros(len(track), bool)
+    cuts[[run.start for run in runs[1:]]] = True
+    return track, cuts
 
 
 def assemble(fit: FitResult, confidence: np.ndarray, size: np.ndarray, model: FaceModel, fps: float) -> FaceTrack:
@@ -111,7 +124,7 @@ def light_frames(track: FaceTrack, model: FaceModel) -> list[int]:
     return [int(number) for number in dict.fromkeys(picks)][:LIGHT_FRAMES]
 
 
-def _remarks(fit: FitResult, fps: float, warn: Callable[[str], None]) -> None:
+def _remarks(fit: FitResult, runs: list[slice], fps: float, warn: Callable[[str], None]) -> None:
     face = float(np.median(np.ptp(fit.landmarks[..., 1], axis=1)))
     if face < LEAST_FACE:
         warn(f"The face is only {face:.0f} pixels high; lips and eyes are measured roughly.")
@@ -120,6 +133,6 @@ def _remarks(fit: FitResult, fps: float, warn: Callable[[str], None]) -> None:
     longest = int((edges[1::2] - edges[::2]).max(initial=0))
     if longest > LONG_GAP * fps:
         warn(f"The face is out of sight for {longest / fps:.1f} s on end; its motion there is made up.")
-    cuts = len(pose.segments(fit.landmarks)) - 1
+    cuts = len(runs) - 1
     if cuts:
         warn(f"The picture jumps {cuts} time{'s' if cuts > 1 else ''}; motion is not smoothed across cuts.")

@@ -84,6 +84,7 @@ def _sampled(view: Posed, sheet: Chart, model: FaceModel, light: np.ndarray) -> 
     weight = weight * np.clip((facing - 0.15) / 0.5, 0, 1) ** 1.5 * view.inside(pixel)
     weight *= _unstretched(view, sheet, model)[sheet.cover.triangle]
     weight *= _visible(view, sheet, pixel, camera[:, 2])
+    weight *= view.shows_person(pixel)
     albedo = view.colours(pixel) / illumination.irradiance(normal, light)
     return weight, np.minimum(albedo, BRIGHTEST)
 

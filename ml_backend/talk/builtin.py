@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 
 from ml_backend.artefacts import character as character_file
 from ml_backend.artefacts.character import Character
+from ml_backend.errors import UserInputError
 from ml_backend.face_model.model import FaceModel
 from ml_backend.face_model.synthesis import neutral
 
@@ -24,8 +26,8 @@ LIGHTS = (
 )
 """Key, fill and rim: direction from the head in camera axes, colour, strength."""
 
-AMBIENT = (0.36, 0.39, 0.43)
-"""RGB from all sides, a little blue: the learned mean skin is as much too warm (tints of 14 tracked clips)."""
+AMBIENT = (0.39, 0.39, 0.39)
+"""RGB from all sides."""
 
 
 def studio_light() -> np.ndarray:
@@ -51,16 +53,31 @@ def studio_light() -> np.ndarray:
     return light.astype(np.float32)
 
 
-def builtin_character(model: FaceModel, size: int, path: Path) -> Character:
-    """Make and save the built-in head's character for a square frame of `size` pixels."""
-    identity = np.zeros(len(model.identity_basis), np.float32)
+def builtin_character(
+    model: FaceModel,
+    size: int,
+    path: Path,
+    *,
+    identity: np.ndarray | None = None,
+    albedo: np.ndarray | None = None,
+) -> Character:
+    """Make and save the built-in head's character for a square frame of `size` pixels.
+
+    Parameters
+    ----------
+    identity : (I,) coefficients; None = the mean face
+    albedo : (V, 3) in [0, 1]; None = the mean texture
+    """
+    if identity is None:
+        identity = np.zeros(len(model.identity_basis), np.float32)
+    colours = model.texture_mean if albedo is None else albedo
     pose = np.zeros(6, np.float32)
     pose[3:] = portrait_position(model)
     result = Character(
         face_model=model.name,
         neutral_shape=neutral(model, identity),
         identity=identity,
-        low_albedo=model.texture_mean.astype(np.float32),
+        low_albedo=colours.astype(np.float32),
         detailed_albedo=np.array(""),
         light=studio_light(),
         size=np.array([size, size], np.int32),
@@ -71,6 +88,29 @@ def builtin_character(model: FaceModel, size: int, path: Path) -> Character:
         blink_rate=np.array(0.28, np.float32),
         blink_duration=np.array(0.2, np.float32),
     )
+    character_file.save(result, path)
+    return result
+
+
+def given_character(model: FaceModel, given: Path, path: Path) -> Character:
+    """Check the character at `given` against `model` and copy it, with its texture, to `path`.
+
+    Raises
+    ------
+    UserInputError
+        If it was made with another face model or its texture is missing.
+    """
+    result = character_file.load(given)
+    if result.neutral_shape.shape != model.mean_shape.shape or str(result.face_model) != str(model.name):
+        raise UserInputError(
+            f"{given} was made with the face model {result.face_model}, not with {model.name}; "
+            "name its model with --face-model."
+        )
+    if texture := str(result.detailed_albedo):
+        source = given.parent / Path(texture).name
+        if not source.is_file():
+            raise UserInputError(f"{source} is missing; put the character's texture beside its file.")
+        shutil.copyfile(source, path.parent / source.name)
     character_file.save(result, path)
     return result
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from ml_backend.config import PERSONAL_SECONDS, sample_speech
 from ml_backend.errors import UserInputError
+from ml_backend.face_model.store import model_path
 from ml_backend.motion.head_pose import PoseSource
+from ml_backend.reconstruct.tracklets import LARGEST, check_face
 
 MAX_SIZE = 4096
 MIN_SIZE = 64
@@ -30,6 +32,9 @@ class TalkOptions:
     refine_minutes : time budget of the refiner's fine-tuning; None = by the number of frames
     target_seconds : how much of the clip is used
     pose : where the head pose comes from, see `ml_backend.motion.head_pose`
+    face_model : name of the face model: "parley", or one that `parley face add` made
+    character : a character's file to play instead of the built-in head's mean face; not together with `target`
+    face : which of several faces: "largest", "left", "right" or a number counted from the left, from 1
     keep : the take folder; None = beside the film
     overwrite : replace products that this take did not write
     blender : executable, None = the bpy module
@@ -46,6 +51,9 @@ class TalkOptions:
     refine_minutes: float = 4.0
     target_seconds: float = PERSONAL_SECONDS
     pose: PoseSource = "predicted"
+    face_model: str = "parley"
+    character: Path | None = None
+    face: str = LARGEST
     keep: Path | None = None
     overwrite: bool = False
     blender: str | None = None
@@ -81,24 +89,35 @@ def check(options: TalkOptions) -> None:
         raise UserInputError(f"--target-seconds {options.target_seconds:g} is too short; give at least 0.04 s.")
     if options.refine_minutes <= 0:
         raise UserInputError("--refine-minutes must be more than 0; use --no-refine to leave the refiner out.")
+    if options.target is not None and options.character is not None:
+        raise UserInputError("--target and --character both say who speaks; give one of them.")
+    check_face(options.face)
+    model_path(options.face_model)
     _check_files(options)
 
 
 def _check_files(options: TalkOptions) -> None:
-    for path in (options.speech, options.target):
-        if path is not None and not path.exists():
+    for path in (options.speech, options.target, options.character):
+        if path is not None and not _exists(path):
             raise UserInputError(f"{path} does not exist; check the path.")
     for path in filter(None, (options.out, options.scene, options.take_folder)):
         _check_folder(path)
-    taken = {path.resolve() for path in (options.speech, options.target) if path is not None}
+    taken = {path.resolve() for path in (options.speech, options.target, options.character) if path is not None}
     for path in filter(None, (options.out, options.scene)):
         if path.resolve() in taken:
             raise UserInputError(f"{path} is one of the inputs; give another name for the result.")
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise UserInputError(f"{path} can't be reached ({error.strerror}); choose a place you may read.") from error
+
+
 def _check_folder(path: Path) -> None:
     folder = path.parent
-    while not folder.exists():
+    while not _exists(folder):
         folder = folder.parent
     if not folder.is_dir():
         raise UserInputError(f"{folder} is no folder; {path} can't be written there.")

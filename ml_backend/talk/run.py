@@ -16,9 +16,10 @@ from ml_backend.artefacts.performance import Performance
 from ml_backend.audio.load import Speech, load_speech
 from ml_backend.blender import find_blender
 from ml_backend.config import FPS, motion_weights
+from ml_backend.data.video import probe
 from ml_backend.take import Take, file_hash
 from ml_backend.talk import film, picture
-from ml_backend.talk.builtin import builtin_character
+from ml_backend.talk.builtin import builtin_character, given_character
 from ml_backend.talk.options import TalkOptions, check
 from ml_backend.talk.session import Session
 from ml_backend.talk.speaking import choose_plates, perform, personal_weights
@@ -44,6 +45,8 @@ def talk(options: TalkOptions, terminal: Terminal) -> dict:
     check(options)
     blender = find_blender(options.blender)
     speech = load_speech(options.speech)
+    if options.target is not None:
+        probe(options.target)  # refused before a take folder is made
     _warn_of_length(speech, terminal)
     take = Take.open(options.take_folder)
     try:
@@ -73,13 +76,18 @@ def _warn_of_length(speech: Speech, terminal: Terminal) -> None:
 
 def _builtin_film(session: Session, speech: Speech) -> Performance:
     take, options = session.take, session.options
-    session.stage(
-        "character",
-        "Building the character",
-        {"model": session.model_key(), "size": options.size},
-        ["character.npz"],
-        lambda progress: builtin_character(session.model, options.size, take.path("character.npz")) and None,
-    )
+    settings: dict = {"model": session.model_key(), "size": options.size}
+    if options.character is not None:
+        settings["given"] = file_hash(options.character)
+
+    def build(progress):
+        path = take.path("character.npz")
+        if options.character is None:
+            builtin_character(session.model, options.size, path)
+        else:
+            given_character(session.model, options.character, path)
+
+    session.stage("character", "Building the character", settings, ["character.npz"], build)
     performance = perform(session, speech, motion_weights(), None)
     film.make_scene(session, None)
     rgba = picture.render_portrait(session)
@@ -134,6 +142,7 @@ def _report(session: Session, speech: Speech, performance: Performance, seconds:
         "target": None
         if options.target is None
         else {"file": options.target.name, "sha256": file_hash(options.target)},
+        "character": None if options.character is None else options.character.name,
         "film": {"file": options.out.name, "frames": len(performance), "seconds": len(performance) / FPS, "fps": FPS},
         "settings": {
             "seed": options.seed,

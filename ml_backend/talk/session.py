@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ml_backend.blender import Blender
-from ml_backend.config import head_model
 from ml_backend.face_model.model import FaceModel, load
+from ml_backend.face_model.store import model_path
 from ml_backend.take import Take, file_hash
 from ml_backend.talk.options import TalkOptions
 from ml_backend.terminal import Terminal
@@ -36,7 +36,7 @@ class Session:
     @classmethod
     def start(cls, options: TalkOptions, terminal: Terminal, take: Take, blender: Blender) -> Session:
         """Load the face model and begin."""
-        path = head_model()
+        path = model_path(options.face_model)
         return cls(options, terminal, take, blender, path, load(path))
 
     def stage(self, name: str, title: str, settings: dict, outputs: list[str], action) -> dict:

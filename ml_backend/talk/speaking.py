@@ -37,6 +37,7 @@ def personal_weights(session: Session, target: Target) -> Path:
     assert target_path is not None
 
     def learn(progress):
+        out.unlink(missing_ok=True)  # another clip's weights
         try:
             speech = load_speech(target_path)
         except UserInputError as error:
@@ -45,14 +46,14 @@ def personal_weights(session: Session, target: Target) -> Path:
         report = personalise(speech, target.track, general, out, seed=session.options.seed, progress=progress)
         return {**asdict(report), "weights": report.weights.name}
 
-    session.stage(
+    facts = session.stage(
         "personalise",
         "Learning the way of speaking",
         {"track": session.take.key("track"), "weights": file_hash(general), "seed": session.options.seed},
         [],
         learn,
     )
-    return out if out.exists() else general
+    return out if facts.get("kept") and out.exists() else general
 
 
 def perform(session: Session, speech: Speech, weights: Path, target: Target | None) -> Performance:
@@ -110,6 +111,7 @@ def choose_plates(session: Session, performance: Performance, target: Target) ->
             performance.pose,
             target.track.pose(),
             confidence=target.track.confidence,
+            cuts=target.cuts,
             source_blink=target.track.expression[:, blink].mean(1),
             wanted_blink=performance.expression[:, blink].mean(1),
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from ml_backend.artefacts import character as character_file
 from ml_backend.artefacts import face_track
 from ml_backend.artefacts.character import Character
@@ -11,21 +13,25 @@ from ml_backend.artefacts.face_track import FaceTrack
 from ml_backend.config import FPS
 from ml_backend.data.frames import FrameFolder
 from ml_backend.data.video import VideoInfo, extract_frames, probe
+from ml_backend.reconstruct import cuts
 from ml_backend.reconstruct.texture import make_character
-from ml_backend.reconstruct.track import track_clip
+from ml_backend.reconstruct.track import track_with_cuts
+from ml_backend.reconstruct.tracklets import check_face
 from ml_backend.take import file_hash
 from ml_backend.talk.session import Session
+from ml_backend.terminal import hushed
 
 
 @dataclass(frozen=True)
 class Target:
-    """The tracked clip or photo."""
+    """The tracked clip or photo; `cuts` (T,) bool is true where a frame begins a new shot."""
 
     info: VideoInfo
     key: str
     frames: FrameFolder
     track: FaceTrack
     character: Character
+    cuts: np.ndarray
 
     @property
     def is_photo(self) -> bool:
@@ -52,19 +58,32 @@ def load_target(session: Session) -> Target:
         session.terminal.warn(note)
 
     def track(progress):
-        result = track_clip(
-            frames, session.model, fps=float(FPS), progress=progress, warn=session.terminal.warn, source=str(path)
-        )
+        with hushed(take.path("logs/track.log")):
+            result, found = track_with_cuts(
+                frames,
+                session.model,
+                fps=float(FPS),
+                face=check_face(options.face),
+                progress=progress,
+                warn=session.terminal.warn,
+                source=str(path),
+            )
+        cuts.save(found, take.path("cuts.npz"))
         face_track.save(result, take.path("track.npz"))
-        return {"frames": len(result), "found": float((result.confidence > 0).mean())}
+        return {"frames": len(result), "found": float((result.confidence > 0).mean()), "cuts": int(found.sum())}
 
     session.stage(
-        "track", "Tracking the face", {"frames": take.key("frames"), "model": session.model_key()}, ["track.npz"], track
+        "track",
+        "Tracking the face",
+        {"frames": take.key("frames"), "model": session.model_key(), "face": check_face(options.face)},
+        ["track.npz", "cuts.npz"],
+        track,
     )
     tracked = face_track.load(take.path("track.npz"))
 
     def build(progress):
-        made = make_character(tracked, frames, session.model, take.folder)
+        with hushed(take.path("logs/track.log")):
+            made = make_character(tracked, frames, session.model, take.folder)
         return {"blink_rate_hz": float(made.blink_rate), "focal_px": float(made.focal)}
 
     session.stage(
@@ -74,4 +93,5 @@ def load_target(session: Session) -> Target:
         ["character.npz", "detailed_albedo.png"],
         build,
     )
-    return Target(info, key, frames, tracked, character_file.load(take.path("character.npz")))
+    made = character_file.load(take.path("character.npz"))
+    return Target(info, key, frames, tracked, made, cuts.load(take.path("cuts.npz")))

@@ -91,3 +91,21 @@ def test_a_folder_that_is_a_file_is_one_sentence_and_nothing_is_left(tmp_path: P
 def test_others_may_read_what_is_written(tmp_path: Path) -> None:
     save_npz(tmp_path / "a.npz", "parley.other", 1, {})
     assert stat.S_IMODE((tmp_path / "a.npz").stat().st_mode) & stat.S_IRGRP == stat.S_IRGRP
+
+
+def test_a_flipped_byte_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    save_npz(path, "parley.other", 1, {"x": np.random.default_rng(0).random(4000)})
+    data = bytearray(path.read_bytes())
+    for middle in range(len(data) // 2, len(data) // 2 + 64):
+        data[middle] ^= 0xFF
+    path.write_bytes(bytes(data))
+    with pytest.raises(ArtefactError, match="make it again"):
+        load_npz(path, "parley.other", 1)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"schema": "parley.plates", "version": 1, "source": ["a"]}'])
+def test_damaged_plates_are_one_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / "plates.json").write_text(text)
+    with pytest.raises(ArtefactError, match="make"):
+        plates.load(tmp_path / "plates.json")

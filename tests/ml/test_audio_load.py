@@ -84,7 +84,7 @@ def test_video_gives_its_sound_whatever_the_path(tmp_path):
     (lambda folder: folder / "none.wav", "does not exist"),
     (lambda folder: folder, "is a folder"),
     (lambda folder: (folder / "notes.wav", (folder / "notes.wav").write_text("no sound here"))[0], "can't be read"),
-    (lambda folder: (folder / "empty.wav", (folder / "empty.wav").write_bytes(b""))[0], "can't be read"),
+    (lambda folder: (folder / "empty.wav", (folder / "empty.wav").write_bytes(b""))[0], "is empty"),
     (lambda folder: write(folder / "mute.mp4", np.zeros(1), 16000, "", picture=True), "has no sound"),
     (lambda folder: write(folder / "short.wav", tone(0.1, 16000), 16000, "pcm_s16le"),
      "lasts 0.1 s; Parley needs at least 0.3 s"),

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from ml_backend import blender as blender_module
 from ml_backend.blender import Blender, child_script, find_blender, parse_line, run_job
-from ml_backend.errors import Cancelled, DependencyError, StageError
+from ml_backend.errors import Cancelled, DependencyError, StageError, UserInputError
 
 TALKATIVE = """
 import json, sys
@@ -79,3 +80,40 @@ def test_the_add_on_is_found_without_importing_it() -> None:
 @pytest.mark.parametrize("line", ["Fra:1 Mem:20M", "{not json", '["type"]', "{}"])
 def test_chatter_is_no_message(line: str) -> None:
     assert parse_line(line) is None
+
+
+def program(path: Path, words: str) -> str:
+    path.write_text(f"#!/bin/sh\necho '{words}'\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs /bin/sh")
+@pytest.mark.parametrize(("words", "text"), [("cat 9.1", "is no Blender"), ("Blender 3.6.1", r"3\.6, which is too")])
+def test_another_program_and_an_old_blender_are_refused(tmp_path: Path, words: str, text: str) -> None:
+    with pytest.raises(DependencyError, match=text):
+        find_blender(program(tmp_path / "thing", words))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs /bin/sh")
+def test_a_blender_is_accepted(tmp_path: Path) -> None:
+    path = program(tmp_path / "blender", "Blender 4.5.1 LTS")
+    assert find_blender(path).command[0] == path
+
+
+def test_a_failure_on_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        free = 4096
+
+    monkeypatch.setattr(blender_module.shutil, "disk_usage", lambda place: Full)
+    with pytest.raises(UserInputError, match="is full; free some space"):
+        run(tmp_path, FAILING, {"output": str(tmp_path / "frames" / "rgba")})
+
+
+def test_no_bpy_and_no_blender_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = blender_module.importlib.util.find_spec
+    monkeypatch.setattr(blender_module.importlib.util, "find_spec", lambda name: None if name == "bpy" else find(name))
+    monkeypatch.setattr(blender_module.shutil, "which", lambda name: None)
+    monkeypatch.delenv("PARLEY_BLENDER", raising=False)
+    with pytest.raises(DependencyError, match="Blender is missing; install it"):
+        find_blender(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import wave
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ml_backend import cli
 from ml_backend.cli import main
 
 
@@ -107,3 +109,41 @@ def test_an_output_that_is_a_folder(tmp_path: Path, capsys) -> None:
     (tmp_path / "film.mp4").mkdir()
     speech = write_wav(tmp_path / "speech.wav", tone(1))
     assert "folder" in refused(capsys, "--speech", str(speech), "--out", str(tmp_path / "film.mp4"))
+
+
+def test_empty_speech(tmp_path: Path, out: Path, capsys) -> None:
+    (tmp_path / "empty.wav").touch()
+    assert "is empty" in refused(capsys, "--speech", str(tmp_path / "empty.wav"), "--out", str(out))
+
+
+@pytest.mark.parametrize("name", ["letter.mp4", "letter.png", "speech.wav"])
+def test_a_target_that_is_no_picture_leaves_no_take_behind(tmp_path: Path, out: Path, capsys, name: str) -> None:
+    (tmp_path / "letter.mp4").write_text("Dear Sir")
+    (tmp_path / "letter.png").write_text("Dear Sir")
+    speech = write_wav(tmp_path / "speech.wav", tone(1))
+    assert name in refused(capsys, "--speech", str(speech), "--target", str(tmp_path / name), "--out", str(out))
+    assert not out.parent.exists()
+
+
+def test_a_path_behind_a_locked_door(tmp_path: Path, out: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", denied)
+    assert "can't be reached" in refused(capsys, "--speech", str(tmp_path / "s.wav"), "--out", str(out))
+
+
+@pytest.mark.parametrize(("number", "text"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "can't be used")])
+def test_a_file_system_that_refuses(out: Path, capsys, monkeypatch: pytest.MonkeyPatch, number: int, text: str) -> None:
+    def refuse(options, terminal) -> None:
+        raise OSError(number, os.strerror(number), "film.part")
+
+    monkeypatch.setattr(cli, "_run", refuse)
+    sentence = refused(capsys, "--out", str(out))
+    assert text in sentence
+    assert "film.part" in sentence
+
+
+def test_a_name_that_is_too_long(tmp_path: Path, capsys) -> None:
+    speech = write_wav(tmp_path / "speech.wav", tone(1))
+    assert "too long" in refused(capsys, "--speech", str(speech), "--out", str(tmp_path / f"{'x' * 300}.mp4"))

@@ -11,8 +11,11 @@ from blender_assets.head import eyes
 from blender_assets.head import landmarks as lm
 from blender_assets.head.alignment import align, mirror_permutation
 from blender_assets.head.arkit import ARKIT_52
+from blender_assets.head.learn_identity import held_out, person_of, principal, residual
+from blender_assets.head.learn_statistics import SCHEMA, VERSION
 from blender_assets.head.parametrisation import unroll
 from blender_assets.head.topology import curve_middle, pair_triangles
+from ml_backend.artefacts.schema import load_npz
 from ml_backend.face_model import model as face_model
 from ml_backend.face_model.model import FaceModel
 from ml_backend.face_model.synthesis import vertex_normals
@@ -55,7 +58,8 @@ def test_size_and_names(head: FaceModel) -> None:
     assert len(set(ARKIT_52)) == 52
     assert 6000 <= len(head.mean_shape) <= 12000
     assert (head.faces[:, 3] >= 0).mean() > 0.97
-    assert len(head.identity_basis) >= 20
+    assert len(head.identity_basis) >= 40
+    assert len(head.texture_basis) >= 20
     assert HEAD.stat().st_size < 15e6
     assert {"skin", "lips", "mouth", "gums", "teeth", "tongue", "hair", "sclera", "iris", "pupil"} <= set(
         head.material_names.tolist()
@@ -191,6 +195,37 @@ def test_random_people_stay_faces(head: FaceModel) -> None:
     assert max(gaps) < 0.1 * MM
     width = np.linalg.norm(np.diff(shapes[:, at(head, lm.EYE_CORNERS)], axis=1)[:, 0], axis=-1)
     assert ((width > 0.078) & (width < 0.102)).all()
+
+
+def test_modes_reach_people_left_out() -> None:
+    statistics = load_npz(HEAD.with_name("statistics.npz"), SCHEMA, VERSION)
+    reached = dict(zip(statistics["held_out_modes"].tolist(), statistics["held_out_mm"].tolist(), strict=True))
+    assert reached[48] < 0.8 * reached[30] < 0.25 * reached[0]
+    assert statistics["identity_explained"].sum() > 0.99
+
+
+def test_left_out_people_are_reached_by_the_modes_they_share() -> None:
+    random = np.random.default_rng(3)
+    mirror = np.r_[20:40, 0:20]
+    half = random.normal(size=(20, 3))
+    mean = np.concatenate([half, half * [-1, 1, 1]])
+    shared = random.normal(0, 0.01, size=(3, 40, 3))
+    faces = mean + np.tensordot(random.normal(size=(60, 3)), shared, 1)
+    people = np.array([f"p{number // 2}" for number in range(60)])
+    _, modes, explained = principal(faces, mirror, 6)
+    assert explained.sum() == pytest.approx(1)
+    flipped = modes[:, mirror] * [-1, 1, 1]
+    signs = np.sign((flipped * modes).sum((1, 2), keepdims=True))
+    assert np.allclose(flipped, signs * modes, atol=1e-8)
+    assert residual(faces, mean, modes[:0]) > 10
+    errors = held_out(faces, people, mean, mirror)
+    assert errors[0] > 10 > 100 * errors[-1]
+
+
+def test_clips_of_one_person_are_kept_together() -> None:
+    assert person_of("clips", "st_Obama_clip2") == person_of("motion_only", "style_Obama_clip3") == "obama"
+    assert person_of("clips", "mead_m030") == "m030"
+    assert person_of("s1", "bbaf2n") == person_of("s1", "lrwp9a")
 
 
 def test_align_recovers_a_similarity() -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from ml_backend.artefacts import face_track
 from ml_backend.errors import UserInputError
-from ml_backend.reconstruct import landmarks, tracklets
-from ml_backend.reconstruct.track import crop_square, track_clip
+from ml_backend.reconstruct import landmarks, mesh, tracklets
+from ml_backend.reconstruct.track import crop_square, track_clip, track_with_cuts
+from ml_backend.reconstruct.tracklets import Sighting
 from tests.ml.reconstruct_toys import SIZE, head, picture, weights
 
 pytest.importorskip("mediapipe")
@@ -87,7 +88,7 @@ def test_mediapipe_keeps_quiet(clip, capfd) -> None:
 
 
 def test_quiet_gives_the_error_stream_back(capfd) -> None:
-    with landmarks.quiet():
+    with mesh.quiet():
         os.write(2, b"chatter")
     os.write(2, b"kept")
     assert capfd.readouterr().err == "kept"
@@ -101,16 +102,57 @@ def test_points_are_read_alike_from_bytes_and_fields() -> None:
         whole.landmark.add(x=x, y=y, z=z)
         partial.landmark.add(x=x, y=y, z=z, visibility=0.5)
     expected = [[0.25, -0.5, 0.0], [0.125, 2.0, -1.0]]
-    assert landmarks._points(whole).tolist() == expected and landmarks._points(partial).tolist() == expected
+    assert mesh.points_of(whole).tolist() == expected and mesh.points_of(partial).tolist() == expected
 
 
 def test_the_larger_of_two_is_followed_across_a_swap() -> None:
     rng = np.random.default_rng(0)
     shape = rng.normal(size=(478, 3)).astype(np.float32)
     near, far = shape * 30 + [100, 100, 0], shape * 18 + [400, 100, 0]
-    candidates = [[near, far] if t % 2 else [far, near] for t in range(20)]
-    kept, others = tracklets.choose(candidates)
-    assert others == 1 and np.allclose(kept, near, atol=1e-3)
+    seen = [Sighting.of(t, face) for t in range(0, 40, 2) for face in ((near, far) if t % 4 else (far, near))]
+    found = tracklets.people(seen, [slice(0, 40)])
+    assert [tracklets.choose(found, face, "x") for face in ("largest", "left", "right", "1", "2")] == [0, 0, 1, 0, 1]
+    assert all(np.allclose(sighting.points, near, atol=1e-3) for sighting in found[0])
+    with pytest.raises(UserInputError, match="no face 3 in x, where 2 faces"):
+        tracklets.choose(found, "3", "x")
+
+
+def test_people_are_known_again_after_a_cut() -> None:
+    rng = np.random.default_rng(1)
+    ann, ben = (rng.normal(size=(478, 3)).astype(np.float32) * 30 for _ in range(2))
+    left, right = ann + np.array([100, 100, 0]), ben + np.array([400, 90, 0])
+    seen = [Sighting.of(t, face) for t in (0, 6) for face in (left, right)]
+    seen += [Sighting.of(t, ben * 1.5 + np.array([220, 200, 0])) for t in (10, 16, 19)]
+    shots = [slice(0, 10), slice(10, 20)]
+    found = tracklets.people(seen, shots)
+    assert [[sighting.frame for sighting in person] for person in found] == [[0, 6], [0, 6, 10, 16, 19]]
+    boxes = tracklets.boxes(found[0], shots, 20, 2)
+    assert np.isfinite(boxes[:9]).all() and np.isnan(boxes[9:]).all()
+
+
+@pytest.mark.parametrize("word", ["0", "-1", "top", "1.5", "", "²"])
+def test_a_face_that_is_none(word: str) -> None:
+    with pytest.raises(UserInputError, match="--face"):
+        tracklets.check_face(word)
+
+
+def test_each_of_two_faces_can_be_chosen(clip) -> None:
+    other = np.pad(cv2.resize(clip[0], None, fx=0.8, fy=0.8), ((28, 28), (0, 0), (0, 0)), mode="edge")
+    both = [np.concatenate([frame, other], 1) for frame in clip[:4]]
+    middle = {face: landmarks.detect(both, face=face).landmarks[..., 0].mean() for face in ("left", "right", "2")}
+    assert middle["left"] < SIZE[0] < middle["right"] == middle["2"]
+    with pytest.raises(UserInputError, match="no face 3"):
+        landmarks.detect(both, face="3")
+
+
+def test_tracking_starts_afresh_at_a_cut(clip) -> None:
+    # Brighter, the face elsewhere: a tracker that goes on looks where nothing is.
+    other = [np.clip(np.roll(frame, SIZE[0] // 4, axis=1).astype(int) + 60, 0, 255).astype(np.uint8) for frame in clip]
+    track, cuts = track_with_cuts([*clip, *other], head(), fps=25.0)
+    assert np.flatnonzero(cuts).tolist() == [len(clip)]
+    assert (track.confidence > 0).all()
+    before, after = track.landmarks[len(clip) - 1, :, 0].mean(), track.landmarks[len(clip), :, 0].mean()
+    assert abs(after - before - SIZE[0] // 4) < 12
 
 
 def test_crop_is_even_and_inside() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from ml_backend.data.frames import encode_png
 from ml_backend.errors import UserInputError
 from ml_backend.take import Take, settings_key
 
@@ -49,7 +51,7 @@ def test_an_interrupted_stage_keeps_its_partial_output_only_under_the_same_key(t
 
     def stop() -> None:
         folder.mkdir(exist_ok=True)
-        (folder / "0.png").write_text("done")
+        (folder / "0.png").write_bytes(encode_png(np.zeros((2, 2, 3), np.uint8)))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

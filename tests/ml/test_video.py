@@ -254,3 +254,16 @@ def test_frame_folder_reads_lazily_and_hands_out_copies(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 255, (5, 7, 4), dtype=np.uint8)
     (tmp_path / "x.png").write_bytes(encode_png(image))
     assert np.array_equal(read_png(tmp_path / "x.png"), image)
+
+
+def test_frames_in_a_folder_with_percent_signs(tmp_path: Path) -> None:
+    folder = tmp_path / "100 % of %06d äöü"
+    frames = extract_frames(numbered([i / 25 for i in range(3)], tmp_path / "c.mp4"), folder)
+    assert frames.pattern % 2 == str(frame_path(folder, 2))
+
+
+def test_a_damaged_index_of_frames_is_made_again(tmp_path: Path) -> None:
+    clip = numbered([i / 25 for i in range(3)], tmp_path / "c.mp4")
+    extract_frames(clip, tmp_path / "f")
+    (tmp_path / "f" / "frames.json").write_text("[]")
+    assert len(extract_frames(clip, tmp_path / "f")) == 3

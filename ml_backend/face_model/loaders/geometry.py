@@ -57,8 +57,8 @@ class Surface:
         self.normals = vertex_normals(points, corners)
         self.tree = cKDTree(points[corners].mean(1))
 
-    def nearest(self, query: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(N, 3) nearest points of the surface to `query` (N, 3), and the unit normals (N, 3) there."""
+    def locate(self, query: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(N, 3) int corners and (N, 3) shares of the surface point that is nearest to each of `query` (N, 3)."""
         _, near = self.tree.query(query, k=min(NEIGHBOURS, len(self.corners)))
         near = near.reshape(len(query), -1)
         corner = self.points[self.corners[near]]
@@ -66,8 +66,14 @@ class Surface:
         found = np.einsum("nki,nkij->nkj", share, corner)
         best = ((found - query[:, None]) ** 2).sum(-1).argmin(1)
         rows = np.arange(len(query))
-        normal = np.einsum("ni,nij->nj", share[rows, best], self.normals[self.corners[near[rows, best]]])
-        return found[rows, best], normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+        return self.corners[near[rows, best]], share[rows, best]
+
+    def nearest(self, query: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(N, 3) nearest points of the surface to `query` (N, 3), and the unit normals (N, 3) there."""
+        corners, share = self.locate(query)
+        found = np.einsum("ni,nij->nj", share, self.points[corners])
+        normal = np.einsum("ni,nij->nj", share, self.normals[corners])
+        return found, normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
 
 
 def _closest_share(query: np.ndarray, corner: np.ndarray) -> np.ndarray:
@@ -93,10 +99,11 @@ def _closest_share(query: np.ndarray, corner: np.ndarray) -> np.ndarray:
 
 
 def warp(source: np.ndarray, target: np.ndarray, softness: np.ndarray) -> RBFInterpolator:
-    """A smooth map that brings `source` (N, 3) towards `target` (N, 3); `softness` (N,) ≥ 0, 0 = exactly."""
+    """A smooth field of steps that brings `source` (N, 3) towards `target` (N, 3); `softness` (N,) ≥ 0, 0 = exactly."""
     unique, first = np.unique(np.round(source, 6), axis=0, return_index=True)
     # Thin-plate-like in 3-D is the kernel r: bounded bending, no overshoot between the points.
-    return RBFInterpolator(unique, (target - source)[first], kernel="linear", degree=1, smoothing=softness[first])
+    return RBFInterpolator(unique, (target - source)[first], kernel="linear", degree=1,
+                           smoothing=softness[first])  # type: ignore[arg-type]
 
 
 def graph(points: np.ndarray, corners: np.ndarray) -> coo_matrix:

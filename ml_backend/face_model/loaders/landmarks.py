@@ -31,6 +31,9 @@ UPPER_INNER = (191, 80, 81, 82, 13, 312, 311, 310, 415)
 LOWER_INNER = (95, 88, 178, 87, 14, 317, 402, 318, 324)
 """Inner edges of the lips, each pair facing each other."""
 
+CORNERS = (78, 308)
+"""Inner corners of the mouth."""
+
 IRIS_RIGHT, IRIS_LEFT = 468, 473
 
 ICT = (
