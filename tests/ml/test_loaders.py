@@ -32,8 +32,7 @@ def refused(paths: list[Path], *words: str, kind: str | None = None) -> str:
         convert(paths, toys.head(), "x", kind=kind)
     text = str(caught.value)
     assert text.endswith(".") and "\n" not in text
-    for word in words:
-        assert word in text, text
+    assert all(word in text for word in words), text
     return text
 
 
@@ -379,7 +378,6 @@ def test_unknown_files(tmp_path: Path) -> None:
 
 
 def test_real_ict() -> None:
-    """The real thing, where the shared data lies beside the project."""
     path = Path(__file__).parents[3] / "shared" / "data" / "face_models" / "ict_facekit.npz"
     if not path.exists():
         pytest.skip("the packed ICT-FaceKit is not here")
