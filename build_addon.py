@@ -20,7 +20,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 NEEDED = ("schema_version", "id", "version", "name", "tagline", "maintainer", "type", "blender_version_min", "license")
-EMBEDDED = (("blender_assets/head/parley_head.npz", "assets/parley_head.npz"),)
+EMBEDDED = tuple((f"blender_assets/head/{name}", f"assets/{name}")
+                 for name in ("parley_head.npz", "parley_detail.png", "parley_hair.npz"))
 """What the add-on works with where there is no backend: source, place in the zip."""
 
 

@@ -30,9 +30,20 @@ def head_model() -> Path:
     return assets() / "head" / "parley_head.npz"
 
 
-def motion_weights() -> Path:
-    """The embedded general motion weights."""
-    return assets() / "models" / "motion.safetensors"
+def motion_weights(which: str = "default") -> Path:
+    """General motion weights: embedded ones by name ("default", or "open", learned from open data alone), or a file."""
+    embedded = {"default": "motion.safetensors", "open": "motion_open.safetensors"}
+    return assets() / "models" / embedded[which] if which in embedded else Path(which)
+
+
+def pose_weights() -> Path:
+    """The embedded head-pose weights."""
+    return assets() / "models" / "pose.safetensors"
+
+
+def contact_weights() -> Path:
+    """The embedded detector of lip contact."""
+    return assets() / "models" / "contact.safetensors"
 
 
 def sample_speech() -> Path:

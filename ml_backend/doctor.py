@@ -6,13 +6,13 @@ import importlib.metadata
 import importlib.util
 import platform
 
-from ml_backend import __version__
+from ml_backend import __version__, insightface_pack
 from ml_backend.blender import HOW_TO_GET, find_blender
 from ml_backend.config import head_model, motion_weights, sample_speech
 from ml_backend.errors import DependencyError
 
 NEEDED = ("torch", "librosa", "mediapipe", "opencv-python", "av", "scipy", "safetensors", "numpy")
-OPTIONAL = (("bpy", "renders without a Blender of its own"), ("insightface", "ArcFace identity features"))
+OPTIONAL = (("bpy", "renders without a Blender of its own"), ("insightface", "landmarks and ArcFace identity features"))
 
 
 def report() -> str:
@@ -24,6 +24,7 @@ def report() -> str:
         lines.append(f"  {'Blender':<16}{find_blender(None).name}")
     except DependencyError:
         lines.append(f"  {'Blender':<16}MISSING: {HOW_TO_GET}")
+    lines.append(f"  {'model pack':<16}{insightface_pack.state()}")
     embedded = (("face model", head_model()), ("motion weights", motion_weights()), ("sample", sample_speech()))
     for title, path in embedded:
         lines.append(f"  {title:<16}{path.name if path.exists() else 'MISSING: install Parley again'}")

@@ -29,6 +29,7 @@ def _add_sheet_arguments(actions: argparse._SubParsersAction) -> None:
     random = actions.add_parser("random", help="make a random person, for --character")
     random.add_argument("--seed", type=int, default=0, help="which person (default: 0)")
     random.add_argument("--out", type=Path, required=True, help="the character's file (.npz)")
+    random.add_argument("--hair", metavar="STYLE", help="crop, short, bob, tied or none (default: drawn by the seed)")
     sheet = actions.add_parser("sheet", help="render a contact sheet of a face model")
     sheet.add_argument("--what", choices=("shapes", "identities"), default="shapes", help="(default: shapes)")
     sheet.add_argument("--seed", type=int, default=0, help="the first random person (default: 0)")

@@ -19,6 +19,7 @@ from ml_backend.blender import Blender, find_blender, run_job
 from ml_backend.config import FPS
 from ml_backend.data.frames import encode_png, frame_path, read_png, write_whole
 from ml_backend.errors import UserInputError
+from ml_backend.face_model.look import hairstyles
 from ml_backend.face_model.model import FaceModel, load
 from ml_backend.face_model.store import model_path
 from ml_backend.face_model.synthesis import project, to_camera
@@ -34,6 +35,7 @@ TURN = 0.6
 CELL, LABEL = 256, 22
 """Pixels: side of a picture, height of the line below it."""
 
+NO_HAIR = "none"
 SHAPE_COLUMNS, PEOPLE_COLUMNS = 9, 8
 FRAME = 2048
 """Side in pixels of the frame that the close view is cut from."""
@@ -113,10 +115,11 @@ def people_sheet(
     model = load(model_file)
     still = np.zeros((3, len(model.names)), np.float32)
     pictures, labels = [], []
+    styles = hairstyles(model_file)
     for number in range(PEOPLE):
         progress(number, PEOPLE)
         path = work / f"person_{number}.npz"
-        person = random_character(model, seed + number, path)
+        person = random_character(model, seed + number, path, styles=styles)
         # The neck's root stays in the mean pose: with both turns in it that is straight ahead.
         act = _act(still, model.names, np.array([0, TURN, -TURN]), person.pose_mean[3:])
         folder = work / f"person_{number}"
@@ -145,7 +148,10 @@ def run(options: argparse.Namespace, terminal: Terminal) -> None:
     if options.action == "random":
         _check_out(options.out, ".npz", overwrite=options.overwrite)
         _check_seed(options.seed)
-        random_character(load(path), options.seed, options.out)
+        styles = hairstyles(path)
+        _check_hair(options.hair, styles)
+        hair = "" if options.hair == NO_HAIR else options.hair
+        random_character(load(path), options.seed, options.out, hair=hair, styles=styles)
         named = "" if options.face_model == "parley" else f" --face-model {options.face_model}"
         terminal.say(f"Person {options.seed}: {options.out}. Use it with: parley talk{named} --character {options.out}")
         return
@@ -169,6 +175,12 @@ def _check_out(path: Path, suffix: str, *, overwrite: bool) -> None:
         raise UserInputError(f"--out {path} must end in {suffix}.")
     if path.exists() and not overwrite:
         raise UserInputError(f"{path} is there already; choose another name or give --overwrite.")
+
+
+def _check_hair(hair: str | None, styles: Sequence[str]) -> None:
+    if hair not in (None, NO_HAIR, *styles):
+        known = ", ".join((*styles, NO_HAIR))
+        raise UserInputError(f"--hair {hair} is no hairstyle of this face model; choose one of {known}.")
 
 
 def _check_seed(seed: int) -> None:

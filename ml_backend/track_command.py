@@ -29,6 +29,7 @@ from ml_backend.face_model.store import model_path
 from ml_backend.film.mux import write_film
 from ml_backend.film.sound import Sound
 from ml_backend.reconstruct.overlay import Overlay, face_window
+from ml_backend.reconstruct.providers import MEDIAPIPE, detector
 from ml_backend.reconstruct.track import track_clip
 from ml_backend.reconstruct.tracklets import LARGEST, check_face
 from ml_backend.terminal import Terminal, hushed
@@ -51,6 +52,7 @@ class TrackOptions:
     face : "largest", "left", "right" or a number counted from the left
     seconds : how much of the clip from its start; None = all
     face_model : name of the face model
+    landmarks : whose networks measure, see `providers`
     overwrite : replace a track or preview that this command made
     """
 
@@ -60,13 +62,14 @@ class TrackOptions:
     face: str = LARGEST
     seconds: float | None = None
     face_model: str = "parley"
+    landmarks: str = MEDIAPIPE
     overwrite: bool = False
 
 
 def run(options: argparse.Namespace, terminal: Terminal) -> None:
     """Do what the command line says; raises `ParleyError`."""
     track(TrackOptions(options.clip, options.out, options.preview, options.face, options.target_seconds,
-                       options.face_model, options.overwrite), terminal)
+                       options.face_model, options.landmarks, options.overwrite), terminal)
 
 
 def track(options: TrackOptions, terminal: Terminal) -> FaceTrack:
@@ -79,6 +82,7 @@ def track(options: TrackOptions, terminal: Terminal) -> FaceTrack:
     """
     check(options)
     info, model = probe(options.clip), load(model_path(options.face_model))
+    detect = detector(options.landmarks)
     with tempfile.TemporaryDirectory(prefix="parley_track_") as name:
         folder = Path(name)
         with terminal.stage("Reading the clip") as progress:
@@ -89,7 +93,7 @@ def track(options: TrackOptions, terminal: Terminal) -> FaceTrack:
         # MediaPipe chatters from threads of its own at any time: kept off the terminal, which has its own stream.
         with hushed(folder / "track.log"), terminal.stage("Tracking the face") as progress:
             found = track_clip(frames, model, fps=float(FPS), face=check_face(options.face), progress=progress,
-                               warn=terminal.warn, source=str(options.clip))
+                               warn=terminal.warn, source=str(options.clip), detect=detect)
         face_track.save(found, options.out)
         if options.preview is not None:
             _preview(options, info, found, frames, model, folder, terminal)

@@ -3,154 +3,167 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import hashlib
-import shutil
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 
-import numpy as np
+from rich.table import Table
 
-from ml_backend.artefacts.schema import load_npz, save_npz
-from ml_backend.audio.load import load_speech
-from ml_backend.config import FPS, head_model
-from ml_backend.data.video import extract_frames
-from ml_backend.errors import ParleyError, UserInputError
-from ml_backend.face_model.model import FaceModel, load
-from ml_backend.motion.network import CONFIGS
-from ml_backend.motion.prepare import Motion, prepare_clip
-from ml_backend.motion.shards import save
+from ml_backend.config import head_model
+from ml_backend.errors import UserInputError
+from ml_backend.face_model.model import load
+from ml_backend.motion.network import CONFIGS, MotionConfig
+from ml_backend.motion.phone_shards import FOLDER
+from ml_backend.motion.pose_train import train_pose
+from ml_backend.motion.pretrain import pretrain
 from ml_backend.motion.train import train
-from ml_backend.reconstruct.fit import fit_landmarks
-from ml_backend.reconstruct.landmarks import detect
+from ml_backend.prepare import voices
+from ml_backend.prepare.clip import READY, Outcome
+from ml_backend.prepare.run import REJECTIONS, TABLE, find_all, prepare_all, reasons
 from ml_backend.terminal import Terminal
 
-CLIPS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg")
-LEAST_SYNC = 0.24
-"""Correlation of lips and loudness below which a training clip is doubtful."""
-
-LANDMARKS = "parley.landmarks"
-
-VALIDATION_SHARE = 8
-"""One clip in so many validates where no ``index.csv`` says otherwise; chosen by name, the same on every run."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """A clip and what is known of it: sound delay in ms, speaker, split."""
-
-    path: Path
-    late_ms: float
-    speaker: str
-    split: str
+_MOST_REASONS = 12
+_MOTION_STEPS = {"default": 200, "streaming": 200, "yi2020": 4000}
+_PHONE_STEPS, _POSE_STEPS = 600, 600
 
 
 def prepare(options: argparse.Namespace, terminal: Terminal) -> None:
-    """Make a shard of each clip in the folders; ``rejected.csv`` lists the clips that can't be used, with the reason.
+    """Make what the command asks for: shards of clips, and phone shards of speech; resumes.
 
     Raises
     ------
     UserInputError
-        If a folder is missing or holds no clip.
+        If a folder is missing, holds no clip, or none that can be used.
     """
-    indexed = any((folder / "index.csv").exists() for folder in options.folders)
-    sources = [source for folder in options.folders for source in find_clips(folder, draw_split=not indexed)]
-    if not sources:
-        raise UserInputError(f"There is no clip in {', '.join(map(str, options.folders))}; give folders of .mp4 files.")
-    options.out.mkdir(parents=True, exist_ok=True)
-    model = load(head_model())
-    rejected = []
-    with terminal.stage("Preparing clips") as progress:
-        for done, source in enumerate(sources, 1):
-            try:
-                prepare_one(source, model, options.out)
-            except ParleyError as error:
-                rejected.append((str(source.path), str(error)))
-            progress(done, len(sources))
-    with open(options.out / "rejected.csv", "w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([("clip", "reason"), *rejected])
-    terminal.say(f"{len(sources) - len(rejected)} shards in {options.out}, {len(rejected)} clips rejected.")
+    if options.workers < 0:
+        raise UserInputError(f"--workers is {options.workers}; give 1 or more, or leave it out for one per core.")
+    if options.folders:
+        prepare_clips(options, terminal)
+    if options.speech or options.text or options.phones:
+        prepare_voices(options, terminal)
+    elif not options.folders:
+        raise UserInputError("There is nothing to prepare; give folders of clips, --speech or --text.")
 
 
-def find_clips(folder: Path, *, draw_split: bool = True) -> list[Source]:
-    """The clips of `folder`.
-
-    An ``index.csv`` with the columns file, audio_late_ms, split, sync_corr and speaker (each but the first optional) is
-    obeyed where there is one; training clips whose lips hardly go with their sound are left out. Without one the folder
-    is one speaker, and one clip in `VALIDATION_SHARE` validates if `draw_split`.
+def prepare_voices(options: argparse.Namespace, terminal: Terminal) -> None:
+    """Make phone shards of recordings, of sentences that flite speaks, and of the clips of the data set.
 
     Raises
     ------
     UserInputError
-        If `folder` is no folder.
+        If there is nothing to be heard or spoken.
     """
-    if not folder.is_dir():
-        raise UserInputError(f"{folder} is no folder; give folders of clips.")
-    known = _index(folder)
-    sources = []
-    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in CLIPS):
-        row = known.get(path.name, {})
-        drawn = int(hashlib.sha256(path.stem.encode()).hexdigest(), 16) % VALIDATION_SHARE
-        split = row.get("split") or ("validate" if draw_split and drawn == 0 else "train")
-        if split == "train" and float(row.get("sync_corr") or 1) < LEAST_SYNC:
-            continue
-        speaker = row.get("speaker") or (path.stem if known else folder.name)
-        sources.append(Source(path, float(row.get("audio_late_ms") or 0), speaker, split))
-    return sources
+    recordings = voices.find_recordings(options.speech, rights=options.rights)
+    if options.text:
+        recordings += voices.synthetic(voices.written_sentences(options.text))
+    if options.phones:
+        recordings += voices.clip_recordings(options.out)
+    with terminal.stage(f"Hearing phones of {len(recordings)} recordings") as progress:
+        ready, refused = voices.label_all(recordings, options.out, progress=progress)
+    for reason in refused[:_MOST_REASONS]:
+        terminal.warn(reason)
+    terminal.say(f"{ready} phone shards in {options.out / FOLDER}, {len(refused)} recordings rejected.")
 
 
-def _index(folder: Path) -> dict[str, dict[str, str]]:
-    if not (folder / "index.csv").exists():
-        return {}
-    with open(folder / "index.csv", newline="", encoding="utf-8") as stream:
-        return {Path(row["file"]).name: row for row in csv.DictReader(stream)}
+def prepare_clips(options: argparse.Namespace, terminal: Terminal) -> None:
+    """Make a shard of each clip in the folders and print what was rejected and why; see `prepare`."""
+    sources = find_all(options.folders, layout=options.layout, rights=options.rights)
+    with terminal.stage(f"Preparing {len(sources)} clips") as progress:
+        rows = prepare_all(sources, options.out, workers=options.workers, retry=options.retry, progress=progress)
+    ready = [row for row in rows if row.status == READY]
+    if len(ready) < len(rows):
+        show_reasons(rows, terminal)
+    minutes, speakers = sum(row.seconds for row in ready) / 60, len({row.speaker for row in ready})
+    terminal.say(f"{len(ready)} shards ({minutes:.1f} min of {speakers} speakers) in {options.out}, "
+                 f"{len(rows) - len(ready)} clips rejected; {TABLE} lists all, {REJECTIONS} the reasons.")
 
 
-def prepare_one(source: Source, model: FaceModel, out: Path) -> None:
-    """Write the shard of one clip unless it is there."""
-    name = f"{source.path.parent.name}_{source.path.stem}"
-    shard_path = out / f"{name}.npz"
-    if shard_path.exists():
+def show_reasons(rows: Sequence[Outcome], terminal: Terminal) -> None:
+    """Print how many clips were rejected for which reason."""
+    if terminal.quiet:
         return
-    speech = load_speech(source.path)
-    landmarks_path = out / "landmarks" / f"{name}.npz"
-    if not landmarks_path.exists():
-        folder = out / "frames" / name
-        try:
-            frames = extract_frames(source.path, folder, fps=FPS)
-            found = detect(frames, source=str(source.path))
-            facts = {"landmarks": found.landmarks, "cuts": found.cuts, "fps": np.array(float(FPS))}
-            save_npz(landmarks_path, LANDMARKS, 1, {**facts, "size": np.array(frames.size)})
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    cuts = load_npz(landmarks_path, LANDMARKS, 1)["cuts"]
-
-    def fit(landmarks: np.ndarray, size: tuple[int, int], fps: float) -> Motion:
-        result = fit_landmarks(landmarks, np.array(size, np.int32), model, fps, cuts=cuts)
-        pose = np.concatenate([result.rotation, result.translation], 1)
-        return Motion(result.expression, model.names, pose, landmarks, fps)
-
-    shard = prepare_clip(
-        landmarks_path, speech, fit, late_ms=source.late_ms, speaker=source.speaker, split=source.split
-    )
-    save(shard, shard_path)
+    table = Table("clips", "why they were rejected")
+    counted = reasons(rows)
+    for reason, count in counted[:_MOST_REASONS]:
+        table.add_row(str(count), reason)
+    rest = sum(count for _, count in counted[_MOST_REASONS:])
+    if rest:
+        table.add_row(str(rest), f"other reasons, see {REJECTIONS}")
+    terminal.console.print(table)
 
 
 def train_motion(options: argparse.Namespace, terminal: Terminal) -> None:
-    """Train motion weights on a folder of shards."""
+    """Train motion weights on a folder of shards, or the phones beforehand, or the head-pose weights."""
+    if options.what == "pose":
+        train_head(options, terminal)
+        return
+    config = _config(options)
+    if options.what == "phones":
+        train_phones(config, options, terminal)
+        return
     with terminal.stage("Training motion") as progress:
         report = train(
-            CONFIGS[options.config],
+            config,
             options.dataset,
             options.out,
             model=load(head_model()),
             seed=options.seed,
-            steps=options.steps,
+            steps=options.steps or _MOTION_STEPS[options.config],
             resume=not options.fresh,
+            rights=options.rights,
+            pretrained=options.pretrained,
+            device=options.device,
+            half=options.amp,
+            progress=progress,
+        )
+    if report.seconds:
+        terminal.say(
+            f"Weights, curve and the beginning of a model card in {options.out}: opening r = {report.opening:.3f}, "
+            f"width r = {report.width:.3f} on the validation clips at step {report.step}."
+        )
+
+
+def train_phones(config: MotionConfig, options: argparse.Namespace, terminal: Terminal) -> None:
+    """Teach the configuration's encoders phones; the first stage of the default weights."""
+    with terminal.stage("Training on phones") as progress:
+        report = pretrain(
+            config,
+            options.dataset,
+            options.out,
+            seed=options.seed,
+            steps=options.steps or _PHONE_STEPS,
+            resume=not options.fresh,
+            rights=options.rights,
+            device=options.device,
+            half=options.amp,
             progress=progress,
         )
     terminal.say(
-        f"Weights and curve in {options.out}: opening r = {report.opening:.3f}, width r = {report.width:.3f} "
-        f"on the validation clips at step {report.step}."
+        f"{report.weights}: names the phone of {report.right:.0%} of the varied training frames; give it to "
+        "`parley train motion` as --pretrained."
     )
+
+
+def train_head(options: argparse.Namespace, terminal: Terminal) -> None:
+    """Train the head-pose network on the head motion of the shards, with sound and without."""
+    with terminal.stage("Training head pose") as progress:
+        report = train_pose(
+            options.dataset,
+            options.out,
+            seed=options.seed,
+            steps=options.steps or _POSE_STEPS,
+            resume=not options.fresh,
+            rights=options.rights,
+            progress=progress,
+        )
+    terminal.say(
+        f"{report.weights}: {report.validation:.2f} nats a step on the validation clips at step {report.step}, "
+        f"{report.without_sound:.2f} without their sound, {report.wrong_sound:.2f} with another's; "
+        f"{report.seconds:.0f} s."
+    )
+
+
+def _config(options: argparse.Namespace) -> MotionConfig:
+    if options.members is not None and not 1 <= options.members <= 16:
+        raise UserInputError(f"--members is {options.members}; give 1 to 16.")
+    config = CONFIGS[options.config]
+    return replace(config, members=options.members) if options.members else config

@@ -67,6 +67,39 @@ def new_fcurve(owner: bpy.types.ID, path: str, index: int, group: str) -> bpy.ty
     return curve
 
 
+def new_action(owner: bpy.types.ID, name: str) -> tuple[bpy.types.Action, Any]:
+    """A new action called `name` that nothing plays yet, for data like `owner`, and where its F-curves go."""
+    action = bpy.data.actions.new(name)
+    if not hasattr(action, "slots"):
+        action.id_root = owner.id_type
+        return action, action
+    slot = action.slots.new(id_type=owner.id_type, name=owner.name)
+    return action, action.layers.new("Layer").strips.new(type="KEYFRAME").channelbag(slot, ensure=True)
+
+
+def curve_in(bag: Any, path: str, index: int, group: str) -> bpy.types.FCurve:
+    """A new F-curve for `path`[`index`] in what `new_action` gave, in channel group `group`."""
+    if isinstance(bag, bpy.types.Action):
+        return bag.fcurves.new(path, index=index, action_group=group)
+    curve = bag.fcurves.new(path, index=index)
+    curve.group = bag.groups.get(group) or bag.groups.new(group)
+    return curve
+
+
+def action_curves(action: bpy.types.Action) -> list[bpy.types.FCurve]:
+    """All F-curves of `action`, of every slot."""
+    if not hasattr(action, "slots"):
+        return list(action.fcurves)
+    return [curve for layer in action.layers for strip in layer.strips for bag in strip.channelbags
+            for curve in bag.fcurves]
+
+
+def assign_strip_slot(strip: bpy.types.NlaStrip) -> None:
+    """Have an NLA strip play its action's only slot, where there are slots."""
+    if hasattr(strip, "action_slot") and strip.action_slot is None:
+        strip.action_slot = strip.action.slots[0]
+
+
 def fcurves(owner: bpy.types.ID) -> list[bpy.types.FCurve]:
     """All F-curves that animate `owner`; empty where nothing does."""
     data = owner.animation_data
@@ -82,3 +115,21 @@ def sound_strips(scene: bpy.types.Scene) -> Any:
     """The scene's collection of top-level sequencer strips, with its `new_sound`."""
     editor = scene.sequence_editor or scene.sequence_editor_create()
     return editor.strips if hasattr(editor, "strips") else editor.sequences
+
+
+def all_sound_strips(scene: bpy.types.Scene) -> list[Any]:
+    """Every sound strip of the scene's sequencer, those inside meta strips too; none where there is no sequencer."""
+    editor = scene.sequence_editor
+    if editor is None:
+        return []
+    strips = editor.strips_all if hasattr(editor, "strips_all") else editor.sequences_all
+    return [strip for strip in strips if strip.type == "SOUND"]
+
+
+def strip_frames(strip: Any) -> tuple[float, float, float]:
+    """Scene frames of a strip: where its content begins, its first visible one, the one after its last."""
+    # The second names are those of newer versions, which drop the first.
+    names = (("frame_start", "content_start"), ("frame_final_start", "left_handle"),
+             ("frame_final_end", "right_handle"))
+    start, first, last = (float(getattr(strip, old if hasattr(strip, old) else new)) for old, new in names)
+    return start, first, last

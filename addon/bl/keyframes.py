@@ -45,7 +45,11 @@ def write_samples(head: Head, performance: Performance, frames: np.ndarray) -> N
 
 def write_curve(owner: bpy.types.ID, path: str, index: int, group: str, frames: np.ndarray, values: np.ndarray) -> None:
     """One F-curve of `owner` with linear keys at `frames` (N,) of `values` (N,), in bulk."""
-    curve = compat.new_fcurve(owner, path, index, group)
+    fill_curve(compat.new_fcurve(owner, path, index, group), frames, values)
+
+
+def fill_curve(curve: bpy.types.FCurve, frames: np.ndarray, values: np.ndarray) -> None:
+    """Linear keys at `frames` (N,) of `values` (N,) on an empty `curve`, in bulk."""
     points = curve.keyframe_points
     points.add(len(frames))
     points.foreach_set("co", np.column_stack([frames, values]).astype(np.float32).ravel())

@@ -40,11 +40,9 @@ def add(mesh: bpy.types.Mesh, names: list[str], light: np.ndarray, texture: Path
     group = light_group(light)
     image = load_image(texture) if texture is not None else None
     for name in names:
-        material = bpy.data.materials.new(f"Parley {name}")
-        compat.use_nodes(material)
-        _blend(material)
+        material, emission = emitter(f"Parley {name}")
         kind = kind_of(name)
-        _build(material, group, kind, image if kind == "skin" else None)
+        _build(material.node_tree, emission, group, kind, image if kind == "skin" else None)
         mesh.materials.append(material)
 
 
@@ -69,10 +67,10 @@ def set_feather(mesh: bpy.types.Mesh, on: bool) -> None:
             tree.nodes.remove(node)
         surface = emission.outputs[0]
         if on:
-            weight = _new(tree, "ShaderNodeAttribute", (0, -300), label="Feather", attribute_name="parley_face")
-            holdout = _new(tree, "ShaderNodeHoldout", (0, -480), label="Feather")
-            mix = _new(tree, "ShaderNodeMixShader", (200, -300), label="Feather")
-            total = _new(tree, "ShaderNodeAddShader", (400, -100), label="Feather")
+            weight = new(tree, "ShaderNodeAttribute", (0, -300), label="Feather", attribute_name="parley_face")
+            holdout = new(tree, "ShaderNodeHoldout", (0, -480), label="Feather")
+            mix = new(tree, "ShaderNodeMixShader", (200, -300), label="Feather")
+            total = new(tree, "ShaderNodeAddShader", (400, -100), label="Feather")
             tree.links.new(weight.outputs["Fac"], mix.inputs[0])
             tree.links.new(holdout.outputs[0], mix.inputs[1])
             tree.links.new(surface, total.inputs[0])
@@ -113,93 +111,100 @@ def light_group(light: np.ndarray) -> bpy.types.ShaderNodeTree:
                               ("Glint", "NodeSocketFloat", 0.0)):
         tree.interface.new_socket(name, in_out="INPUT", socket_type=kind).default_value = value
     tree.interface.new_socket("Color", in_out="OUTPUT", socket_type="NodeSocketColor")
-    entry = _new(tree, "NodeGroupInput", (-1800, 400))
-    leave = _new(tree, "NodeGroupOutput", (1200, 0))
-    normal = _camera_normal(tree)
-    total = _irradiance(tree, normal, np.asarray(light, np.float64))
-    shaded = _vector(tree, "SCALE", (600, 0), total, scale=entry.outputs["Shade"])
-    lit = _vector(tree, "MULTIPLY", (800, 0), shaded, entry.outputs["Albedo"])
+    entry = new(tree, "NodeGroupInput", (-1800, 400))
+    leave = new(tree, "NodeGroupOutput", (1200, 0))
+    normal = camera_normal(tree)
+    total = irradiance(tree, normal, np.asarray(light, np.float64))
+    shaded = vector(tree, "SCALE", (600, 0), total, scale=entry.outputs["Shade"])
+    lit = vector(tree, "MULTIPLY", (800, 0), shaded, entry.outputs["Albedo"])
     glint = _glint(tree, normal[3], entry.outputs["Glint"])
-    tree.links.new(_vector(tree, "ADD", (1000, 0), lit, glint), leave.inputs["Color"])
+    tree.links.new(vector(tree, "ADD", (1000, 0), lit, glint), leave.inputs["Color"])
     return tree
 
 
-def _build(material: bpy.types.Material, group: bpy.types.ShaderNodeTree, kind: str,
-           image: bpy.types.Image | None) -> None:
-    tree: Any = material.node_tree
-    _, emission = _surface(tree)
-    lit = _new(tree, "ShaderNodeGroup", (0, 0), node_tree=group)
+def _build(tree: Any, shown: Any, group: bpy.types.ShaderNodeTree, kind: str, image: bpy.types.Image | None) -> None:
+    lit = new(tree, "ShaderNodeGroup", (0, 0), node_tree=group)
     lit.inputs["Glint"].default_value = 0.55 if kind == "eye" else 0.0
-    shade = _new(tree, "ShaderNodeAttribute", (-300, -200), attribute_name="parley_shade")
+    shade = new(tree, "ShaderNodeAttribute", (-300, -200), attribute_name="parley_shade")
     if image is None:
-        albedo = _new(tree, "ShaderNodeAttribute", (-300, 0), attribute_name="parley_albedo")
+        albedo = new(tree, "ShaderNodeAttribute", (-300, 0), attribute_name="parley_albedo")
     else:
         # Linear would choose a mipmap by screen derivatives, which are wild in triangles thinner than a pixel, and land
         # on the texture's mean: grey specks all over the face. (Cubic takes minutes a frame on software OpenGL.) The
         # texture is finer than the picture, and the samples of a pixel average it.
-        albedo = _new(tree, "ShaderNodeTexImage", (-300, 0), image=image, extension="EXTEND", interpolation="Closest")
+        albedo = new(tree, "ShaderNodeTexImage", (-300, 0), image=image, extension="EXTEND", interpolation="Closest")
     arriving = shade.outputs["Fac"]
     if kind == "mouth":
         # A property of the object rather than a node's value: driving it needs no shader to be built again.
-        open_ = _new(tree, "ShaderNodeAttribute", (-500, -350), attribute_type="OBJECT", attribute_name=OPENING)
-        arriving = _math(tree, "MULTIPLY", (-150, -300), arriving, open_.outputs["Fac"])
+        arriving = math(tree, "MULTIPLY", (-150, -300), arriving, opening(tree))
     tree.links.new(albedo.outputs["Color"], lit.inputs["Albedo"])
     tree.links.new(arriving, lit.inputs["Shade"])
-    tree.links.new(lit.outputs["Color"], emission.inputs["Color"])
+    tree.links.new(lit.outputs["Color"], shown)
+
+
+def opening(tree: Any) -> Any:
+    """Socket of the share of the light that the open lips let in."""
+    node = new(tree, "ShaderNodeAttribute", (-500, -350), attribute_type="OBJECT", attribute_name=OPENING)
+    return node.outputs["Fac"]
 
 
 def _surface(tree: Any) -> tuple[Any, Any]:
     """A cleared tree's output and emission nodes, linked."""
     tree.nodes.clear()
-    output = _new(tree, "ShaderNodeOutputMaterial", (600, 0), name="Output")
-    emission = _new(tree, "ShaderNodeEmission", (250, 0), name="Emission")
+    output = new(tree, "ShaderNodeOutputMaterial", (600, 0), name="Output")
+    emission = new(tree, "ShaderNodeEmission", (250, 0), name="Emission")
     tree.links.new(emission.outputs[0], output.inputs["Surface"])
     return output, emission
 
 
-def _camera_normal(tree: Any) -> tuple[Any, Any, Any, Any]:
-    """Sockets x, y, z of the world normal in camera axes (see `space.to_opencv`), and the vector of the three."""
-    geometry = _new(tree, "ShaderNodeNewGeometry", (-1800, 0))
-    parts = _new(tree, "ShaderNodeSeparateXYZ", (-1600, 0))
-    tree.links.new(geometry.outputs["Normal"], parts.inputs[0])
-    x, y, z = parts.outputs[0], _math(tree, "MULTIPLY", (-1400, -100), parts.outputs[2], -1.0), parts.outputs[1]
-    join = _new(tree, "ShaderNodeCombineXYZ", (-1200, -500), label="normal in camera space")
+def camera_normal(tree: Any) -> tuple[Any, Any, Any, Any]:
+    """Sockets x, y, z of the world normal in camera axes, and the vector of the three."""
+    return camera_axes(tree, new(tree, "ShaderNodeNewGeometry", (-1800, 0)).outputs["Normal"])
+
+
+def camera_axes(tree: Any, world: Any) -> tuple[Any, Any, Any, Any]:
+    """Sockets x, y, z of the `world` vector in camera axes (see `space.to_opencv`), and the vector of the three."""
+    parts = new(tree, "ShaderNodeSeparateXYZ", (-1600, 0))
+    tree.links.new(world, parts.inputs[0])
+    x, y, z = parts.outputs[0], math(tree, "MULTIPLY", (-1400, -100), parts.outputs[2], -1.0), parts.outputs[1]
+    join = new(tree, "ShaderNodeCombineXYZ", (-1200, -500), label="in camera space")
     for socket, value in zip(join.inputs, (x, y, z), strict=True):
         tree.links.new(value, socket)
     return x, y, z, join.outputs[0]
 
 
-def _irradiance(tree: Any, normal: tuple[Any, Any, Any, Any], light: np.ndarray) -> Any:
+def irradiance(tree: Any, normal: tuple[Any, Any, Any, Any], light: np.ndarray) -> Any:
     """Socket of Σ γ_b Φ_b(n), not below 0."""
     x, y, z, _ = normal
-    squares = {"z": _math(tree, "MULTIPLY", (-1000, 0), z, z), "x": _math(tree, "MULTIPLY", (-1000, 160), x, x),
-               "y": _math(tree, "MULTIPLY", (-1000, 320), y, y)}
-    values = [1.0, y, z, x, _math(tree, "MULTIPLY", (-800, 0), x, y), _math(tree, "MULTIPLY", (-800, 160), y, z),
-              _math(tree, "MULTIPLY_ADD", (-800, 320), squares["z"], 3.0, -1.0),
-              _math(tree, "MULTIPLY", (-800, 480), x, z),
-              _math(tree, "SUBTRACT", (-800, 640), squares["x"], squares["y"])]
+    squares = {"z": math(tree, "MULTIPLY", (-1000, 0), z, z), "x": math(tree, "MULTIPLY", (-1000, 160), x, x),
+               "y": math(tree, "MULTIPLY", (-1000, 320), y, y)}
+    values = [1.0, y, z, x, math(tree, "MULTIPLY", (-800, 0), x, y), math(tree, "MULTIPLY", (-800, 160), y, z),
+              math(tree, "MULTIPLY_ADD", (-800, 320), squares["z"], 3.0, -1.0),
+              math(tree, "MULTIPLY", (-800, 480), x, z),
+              math(tree, "SUBTRACT", (-800, 640), squares["x"], squares["y"])]
     total: Any = (0.0, 0.0, 0.0)
     for band, (value, factor, term) in enumerate(zip(values, SH_FACTORS, TERMS, strict=True)):
         place = (-400 + 100 * band, 200 * band)
-        gamma = _new(tree, "ShaderNodeCombineXYZ", (place[0], place[1] - 150), label=f"γ{band}: {term}",
+        gamma = new(tree, "ShaderNodeCombineXYZ", (place[0], place[1] - 150), label=f"γ{band}: {term}",
                      name=f"gamma{band}")
         for socket, number in zip(gamma.inputs, light[band], strict=True):
             socket.default_value = float(number)
-        weight = _math(tree, "MULTIPLY", place, value, float(factor))
-        scaled = _vector(tree, "SCALE", (place[0] + 60, place[1]), gamma.outputs[0], scale=weight)
-        total = _vector(tree, "ADD", (place[0] + 120, place[1]), total, scaled)
-    return _vector(tree, "MAXIMUM", (500, 0), total, (0.0, 0.0, 0.0))
+        weight = math(tree, "MULTIPLY", place, value, float(factor))
+        scaled = vector(tree, "SCALE", (place[0] + 60, place[1]), gamma.outputs[0], scale=weight)
+        total = vector(tree, "ADD", (place[0] + 120, place[1]), total, scaled)
+    return vector(tree, "MAXIMUM", (500, 0), total, (0.0, 0.0, 0.0))
 
 
 def _glint(tree: Any, normal: Any, strength: Any) -> Any:
     """Socket of the cornea's highlight: a narrow lobe about `GLINT`."""
     direction = GLINT / np.linalg.norm(GLINT)
-    cosine = _vector(tree, "DOT_PRODUCT", (0, -700), normal, tuple(float(value) for value in direction))
-    lobe = _math(tree, "POWER", (200, -700), _math(tree, "MAXIMUM", (100, -700), cosine, 0.0), 350.0)
-    return _math(tree, "MULTIPLY", (400, -700), lobe, strength)
+    cosine = vector(tree, "DOT_PRODUCT", (0, -700), normal, tuple(float(value) for value in direction))
+    lobe = math(tree, "POWER", (200, -700), math(tree, "MAXIMUM", (100, -700), cosine, 0.0), 350.0)
+    return math(tree, "MULTIPLY", (400, -700), lobe, strength)
 
 
-def _new(tree: Any, kind: str, place: tuple[float, float], **settings: Any) -> Any:
+def new(tree: Any, kind: str, place: tuple[float, float], **settings: Any) -> Any:
+    """A node of `kind` at `place` with `settings`."""
     node = tree.nodes.new(kind)
     node.location = place
     for name, value in settings.items():
@@ -207,7 +212,7 @@ def _new(tree: Any, kind: str, place: tuple[float, float], **settings: Any) -> A
     return node
 
 
-def _feed(tree: Any, socket: Any, value: Any) -> None:
+def feed(tree: Any, socket: Any, value: Any) -> None:
     """Link an output socket to `socket`, or set it to a constant."""
     if isinstance(value, bpy.types.NodeSocket):
         tree.links.new(value, socket)
@@ -215,18 +220,20 @@ def _feed(tree: Any, socket: Any, value: Any) -> None:
         socket.default_value = value
 
 
-def _math(tree: Any, operation: str, place: tuple[float, float], *values: Any) -> Any:
-    node = _new(tree, "ShaderNodeMath", place, operation=operation)
+def math(tree: Any, operation: str, place: tuple[float, float], *values: Any) -> Any:
+    """Output of a math node on sockets or numbers."""
+    node = new(tree, "ShaderNodeMath", place, operation=operation)
     for socket, value in zip(node.inputs, values, strict=False):
-        _feed(tree, socket, value)
+        feed(tree, socket, value)
     return node.outputs[0]
 
 
-def _vector(tree: Any, operation: str, place: tuple[float, float], *values: Any,
+def vector(tree: Any, operation: str, place: tuple[float, float], *values: Any,
             scale: Any = None) -> Any:
-    node = _new(tree, "ShaderNodeVectorMath", place, operation=operation)
+    """Output of a vector math node on sockets or vectors, `scale` for its operation SCALE."""
+    node = new(tree, "ShaderNodeVectorMath", place, operation=operation)
     for socket, value in zip(node.inputs, values, strict=False):
-        _feed(tree, socket, value)
+        feed(tree, socket, value)
     if scale is not None:
-        _feed(tree, node.inputs["Scale"], scale)
+        feed(tree, node.inputs["Scale"], scale)
     return node.outputs["Value" if operation == "DOT_PRODUCT" else "Vector"]

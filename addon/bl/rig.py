@@ -13,11 +13,13 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
+from ..core import hair as locks
 from ..core import shading
 from ..core.character import Character, match
 from ..core.errors import UserInputError
 from ..core.face_model import FaceModel
-from . import materials, space
+from ..core.look import Look, hair_colour
+from . import hair, materials, space, studio
 
 MESH_NAME, EMPTY_NAME, NECK_NAME, MASK_NAME = "Parley Face", "Parley Head", "Parley Neck", "Parley Face Only"
 ALBEDO, SHADE, FACE = "parley_albedo", "parley_shade", "parley_face"
@@ -44,7 +46,8 @@ class Head:
         return np.array(self.empty[ORIGIN_KEY], np.float64)
 
 
-def build(model: FaceModel, character: Character, texture: Path | None, rest: np.ndarray) -> Head:
+def build(model: FaceModel, character: Character, texture: Path | None, rest: np.ndarray,
+          look: Look | None = None) -> Head:
     """Add a head to the current scene.
 
     Parameters
@@ -52,6 +55,8 @@ def build(model: FaceModel, character: Character, texture: Path | None, rest: np
     model, character : the face model and the person; must have the same vertices, else `ArtefactError`
     texture : image file of the detailed albedo, or None to shade with the character's vertex colours
     rest : (6,) the head's mean pose (rad, m): its position becomes the world's origin, and the neck's root stays in it
+    look : detail, studio shading and hair of a head that stands in for nobody; None = eq. C = t Σ γ_b Φ_b(n) alone,
+        as heads over someone's film need it
     """
     match(character, model)
     mesh = _mesh(model, character.neutral_shape)
@@ -60,6 +65,7 @@ def build(model: FaceModel, character: Character, texture: Path | None, rest: np
     empty.empty_display_type, empty.empty_display_size = "ARROWS", 0.05
     empty.rotation_mode = space.ROTATION_MODE
     empty[ORIGIN_KEY] = [float(value) for value in rest[3:]]
+    empty["parley_rest"] = [float(value) for value in rest]
     shape.parent = empty
     for item in (empty, shape):
         bpy.context.scene.collection.objects.link(item)
@@ -67,14 +73,46 @@ def build(model: FaceModel, character: Character, texture: Path | None, rest: np
     _attribute(mesh, SHADE, "FLOAT", inner_shade(model, character.neutral_shape))
     _attribute(mesh, FACE, "FLOAT", model.region("face"))
     mesh.color_attributes.active_color_name = ALBEDO
-    materials.add(mesh, model.materials, character.light, texture)
+    if look is None:
+        materials.add(mesh, model.materials, character.light, texture)
+    else:
+        _attribute(mesh, studio.GLOSS, "FLOAT", model.region("lips"))
+        studio.add(mesh, model.materials, _setting(model, character, look))
     _shape_keys(shape, model, character.neutral_shape)
     _drive_opening(shape)
     _vertex_groups(shape, model, character.neutral_shape)
+    if look is not None and look.wig is not None:
+        _hair(model, character, look.wig, shape)
     head = Head(shape, empty)
     set_pose(head, rest)
     _hold_neck(head, rest)
     return head
+
+
+def _setting(model: FaceModel, character: Character, look: Look) -> studio.Setting:
+    ball, shape = of_kind(model, "eye"), character.neutral_shape
+    sides = [shape[ball & (side * shape[:, 0] > 0)] for side in (1, -1)]
+    known = all(len(side) for side in sides)
+    eyes = space.to_blender(np.stack([_centre(side) for side in sides])) if known else None
+    radius = float(np.ptp(sides[0][:, 0])) / 2 if known else 0.0
+    return studio.Setting(character.light, look.detail, hair_colour(model, character.low_albedo), eyes, radius)
+
+
+def _hair(model: FaceModel, character: Character, wig: locks.Wig, shape: Any) -> None:
+    """The character's hairstyle and lashes, carried along by the difference of its head from the model's mean."""
+    moved = character.neutral_shape - model.mean_shape
+    colour, style = hair_colour(model, character.low_albedo), str(character.hair)
+    if style in wig.names:
+        hair.add(locks.ribbons(wig, style, moved), colour, character.light, shape.parent)
+    if locks.LASHES in wig.styles_all:
+        drawn = locks.ribbons(wig, locks.LASHES, moved)
+        hair.add_lashes(drawn, locks.lash_keys(wig, drawn, model), colour, character.light, shape.parent,
+                        shape.data.shape_keys)
+
+
+def _centre(points: np.ndarray) -> np.ndarray:
+    """(3,) middle of the box around `points` (N, 3)."""
+    return (points.min(0) + points.max(0)) / 2
 
 
 def set_pose(head: Head, pose: np.ndarray) -> None:
@@ -88,13 +126,14 @@ def find(item: bpy.types.Object | None) -> Head:
     empty = item.parent if item is not None and item.type == "MESH" else item
     if empty is not None and ORIGIN_KEY in empty:
         for child in empty.children:
-            if child.type == "MESH" and child.data.shape_keys is not None:
+            if child.type == "MESH" and child.data.shape_keys is not None and child not in hair.of(empty):
                 return Head(child, empty)
     raise UserInputError("No Parley head is selected; select its mesh or its empty.")
 
 
 def show_face_only(head: Head, on: bool) -> None:
-    """Hide (or show again) everything outside the model's "face" region, by a Mask modifier."""
+    """Hide (or show again) everything outside the model's "face" region, by a Mask modifier, and all hair."""
+    hair.show(head.empty, not on)
     old = head.mesh.modifiers.get(MASK_NAME)
     if old is not None:
         head.mesh.modifiers.remove(old)

@@ -16,11 +16,11 @@ import bpy
 import numpy as np
 
 from ..core import character as characters
-from ..core import face_model, performance, plates
+from ..core import face_model, look, performance, plates
 from ..core.errors import UserInputError
 from ..core.job import RenderJob
 from ..core.timing import FrameClock
-from . import camera, compat, keyframes, materials, render, rig, sound, workbench
+from . import camera, compat, hair, keyframes, materials, render, rig, sound, workbench
 from . import plates as backgrounds
 
 Progress = Callable[[str, int, int], None]
@@ -29,13 +29,14 @@ BACKDROP = (0.62, 0.64, 0.66)
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a job's files hold; `act` already has the plates' poses where there are plates."""
+    """What a job's files hold; `act` already has the plates' poses where there are plates. `worn`: None over plates."""
 
     model: face_model.FaceModel
     character: characters.Character
     texture: Path | None
     act: performance.Performance
     plates: plates.Plates | None
+    worn: look.Look | None = None
 
     @property
     def rest(self) -> np.ndarray:
@@ -59,7 +60,7 @@ def perform(job: RenderJob, progress: Progress, warn: Callable[[str], None]) -> 
     indices = _indices(job, len(inputs.act))
     empty_file()
     progress("build", 0, 1)
-    head = rig.build(inputs.model, inputs.character, inputs.texture, inputs.rest)
+    head = rig.build(inputs.model, inputs.character, inputs.texture, inputs.rest, inputs.worn)
     view = _camera(job, inputs)
     bpy.context.scene.camera = view
     backdrop = _backdrop(job, inputs, view)
@@ -83,7 +84,10 @@ def read(job: RenderJob) -> Inputs:
         if len(matched) < len(act):
             raise UserInputError(f"{job.plates} has {len(matched)} frames, the performance {len(act)}; match again.")
         act = replace(act, pose=matched.pose[:len(act)])
-    return Inputs(model, person, person.texture(job.character.parent), act, matched)
+    texture = person.texture(job.character.parent)
+    # A head that takes someone's place in their own film or photo shows what was measured of them, and no more.
+    nobody = texture is None and matched is None and not job.face_only
+    return Inputs(model, person, texture, act, matched, look.beside(job.face_model, model) if nobody else None)
 
 
 def empty_file() -> None:
@@ -139,12 +143,14 @@ def _render(job: RenderJob, inputs: Inputs, head: rig.Head, backdrop: bpy.types.
     report = lambda done, total: progress("render", done, total)  # noqa: E731
     if scene.render.engine == compat.engine("workbench"):
         behind = None if backdrop is None or job.face_only else job.backdrop or BACKDROP
+        hair.show(head.empty, False)  # it has no colours without shader nodes; the scalp is painted
         if backdrop is not None:
             backdrop.hide_render = True
         shader = workbench.Shader(head, inputs.model, inputs.character, inputs.act, inputs.texture is not None,
                                   job.face_only, behind)
         rendered = workbench.frames(scene, shader, indices, job.output, report)
         workbench.clean(head)
+        hair.show(head.empty, True)
     else:
         rendered = render.frames(scene, indices, job.output, report)
     rig.show_face_only(head, False)

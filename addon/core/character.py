@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ class Character:
     focal : () float64, pixels; the principal point is the frame's centre
     crop : (3,) float32, x, y, side of the square face crop, pixels
     pose_mean : (6,) float32, pitch, yaw, roll (rad), x, y, z (m)
+    hair : () str, hairstyle of a head that stands in for nobody, "" = none; optional
     """
 
     face_model: np.ndarray
@@ -40,6 +41,7 @@ class Character:
     focal: np.ndarray
     crop: np.ndarray
     pose_mean: np.ndarray
+    hair: np.ndarray = field(default_factory=lambda: np.array(""))
 
     def texture(self, folder: Path | str) -> Path | None:
         """Path of the detailed albedo for a character read from `folder`; None where there is none.
@@ -60,8 +62,9 @@ class Character:
 
 def load(path: Path | str) -> Character:
     """Read and validate; raises `ArtefactError`."""
-    names = tuple(field.name for field in fields(Character))
-    character = Character(**load_npz(path, SCHEMA, VERSION, names))
+    needed = tuple(item.name for item in fields(Character) if item.default_factory is MISSING)
+    optional = tuple(item.name for item in fields(Character) if item.name not in needed)
+    character = Character(**load_npz(path, SCHEMA, VERSION, needed, optional))
     shape = character.neutral_shape.shape
     require(len(shape) == 2 and shape[1] == 3, path, "neutral_shape is not (V, 3)")
     require(character.low_albedo.shape == shape, path, "low_albedo and neutral_shape differ in shape")
@@ -82,7 +85,8 @@ def average(model: FaceModel) -> Character:
     return Character(
         face_model=model.name, neutral_shape=model.mean_shape, low_albedo=model.texture_mean.clip(0, 1),
         detailed_albedo=np.array(""), light=light, size=np.array([1024, 1024], np.int32), focal=np.array(2400.0),
-        crop=np.array([212, 212, 600], np.float32), pose_mean=np.array([0, 0, 0, 0, 0, 1.0], np.float32))
+        crop=np.array([212, 212, 600], np.float32), pose_mean=np.array([0, 0, 0, 0, 0, 1.0], np.float32),
+        hair=np.array("short"))
 
 
 def match(character: Character, model: FaceModel, path: Path | str = "character") -> None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 from .errors import ArtefactError, UserInputError
 
+DAMAGE = (OSError, ValueError, TypeError, AttributeError, KeyError, MemoryError, EOFError, RuntimeError,
+          zipfile.BadZipFile, zlib.error)
+"""What NumPy and zipfile raise for files that are no sound ``.npz``."""
 
-def load_npz(path: Path | str, schema: str, version: int, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The arrays `names` of the artefact at `path`.
+
+def load_npz(path: Path | str, schema: str, version: int, names: tuple[str, ...],
+             optional: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+    """The arrays `names` of the artefact at `path`, and those of `optional` that are there.
 
     Raises
     ------
@@ -27,10 +33,10 @@ def load_npz(path: Path | str, schema: str, version: int, names: tuple[str, ...]
                     f"it is {found} version {number}, needed is {schema} version {version}")
             missing = [name for name in names if name not in data.files]
             require(not missing, path, f"it lacks {', '.join(missing)}")
-            return {name: data[name] for name in names}
+            return {name: data[name] for name in (*names, *optional) if name in data.files}
     except FileNotFoundError as error:
         raise ArtefactError(f"{path} does not exist; it should be a {schema} file.") from error
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except DAMAGE as error:
         raise ArtefactError(f"{path} can't be read as a {schema} file ({error}); make it again.") from error
 
 
@@ -39,7 +45,7 @@ def schema_of(path: Path | str) -> str:
     try:
         with np.load(path, allow_pickle=False) as data:
             return str(data["schema"]) if "schema" in data.files else ""
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError):
+    except DAMAGE:
         return ""
 
 

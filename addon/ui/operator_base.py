@@ -16,6 +16,19 @@ log = logging.getLogger("parley")
 class ParleyOperator:
     """Mix-in before ``bpy.types.Operator``: implement `perform` instead of ``execute``."""
 
+    @classmethod
+    def disabled_reason(cls, context: bpy.types.Context) -> str | None:
+        """Why the button is grey, in one sentence; None where it can be pressed."""
+        return None
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Called by Blender; the reason becomes the button's tooltip."""
+        reason = cls.disabled_reason(context)
+        if reason is not None:
+            cls.poll_message_set(reason)  # type: ignore[attr-defined]
+        return reason is None
+
     def perform(self, context: bpy.types.Context) -> str:
         """Do the work and return one sentence for the user; raise `ParleyError` to cancel with its message."""
         raise TypeError(f"{type(self).__name__} lacks perform()")

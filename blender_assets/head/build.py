@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from blender_assets.head import expressions, eyes, fields, geometry, identity, learn_texture, surface
+from blender_assets.head import expressions, eyes, fields, geometry, identity, learn_expressions, learn_texture, surface
 from blender_assets.head import landmarks as lm
 from blender_assets.head.arkit import ARKIT_52
 from blender_assets.head.learn_statistics import SCHEMA, VERSION
@@ -39,11 +39,18 @@ def place(part: Part) -> np.ndarray:
     return np.array([left, bottom]) + size * part.uv
 
 
-def assemble(statistics: dict[str, np.ndarray], colours: dict[str, np.ndarray]) -> FaceModel:
-    """The FaceModel of the head from the learned `statistics` of shape and `colours` of skin."""
+def assemble(
+    statistics: dict[str, np.ndarray],
+    colours: dict[str, np.ndarray],
+    learned: dict[str, np.ndarray] | None = None,
+) -> FaceModel:
+    """The FaceModel of the head from the learned `statistics` of shape and `colours` of skin.
+
+    `learned` maps names of expressions to what `learn_expressions` adds to them, (468, 3) metres each.
+    """
     mirror = statistics["mirror"]
     head = geometry.build(statistics["mean"], mirror)
-    on = fields.canvas(head, mirror)
+    on = fields.canvas(head, mirror, learned)
     starts = np.cumsum([0, *(len(part.vertices) for part in head.parts)])
     number = {part.name: index for index, part in enumerate(head.parts)}
     faces = np.concatenate(
@@ -94,11 +101,18 @@ def main() -> None:
     parser.add_argument("--statistics", type=Path, default=HERE / "statistics.npz")
     parser.add_argument("--out", type=Path, default=HERE / "parley_head.npz")
     parser.add_argument("--texture", type=Path, default=HERE / "texture.npz")
+    parser.add_argument("--expressions", type=Path, default=HERE / "expressions.npz")
+    parser.add_argument("--designed", action="store_true", help="shapes as designed, without learned corrections")
     options = parser.parse_args()
+    learned = {}
+    if not options.designed:
+        data = load_npz(options.expressions, learn_expressions.SCHEMA, learn_expressions.VERSION)
+        learned = dict(zip(data["names"].tolist(), data["corrections"].astype(np.float64), strict=True))
     save(
         assemble(
             load_npz(options.statistics, SCHEMA, VERSION),
             load_npz(options.texture, learn_texture.SCHEMA, learn_texture.VERSION),
+            learned,
         ),
         options.out,
     )

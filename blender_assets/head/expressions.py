@@ -7,23 +7,31 @@ import numpy as np
 from blender_assets.head import eyes
 from blender_assets.head import landmarks as lm
 from blender_assets.head.arkit import ARKIT_52
-from blender_assets.head.fields import JAW_SLIDE, JAW_TURN, Canvas, jaw_turn, lids, mirrored, pulls, spread
+from blender_assets.head.fields import JAW_SLIDE, JAW_TURN, Canvas, edge_fade, jaw_turn, lids, mirrored, pulls, spread
 from blender_assets.head.muscles import ONE_SIDED, SYMMETRIC
 from blender_assets.head.part import smoothstep
 
 LOOK = {
     "In": np.radians((0, 30.0)),
     "Out": np.radians((0, -30.0)),
-    "Up": np.radians((-25.0, 0)),
-    "Down": np.radians((28.0, 0)),
+    "Up": np.radians((-20.0, 0)),
+    "Down": np.radians((26.0, 0)),
 }
-LOOK_LIDS = {"In": (0.0, 0.0), "Out": (0.0, 0.0), "Up": (-0.22, -0.10), "Down": (0.42, -0.16)}
-LIDS = {"eyeBlink": (0.86, 0.14), "eyeSquint": (0.16, 0.30), "eyeWide": (-0.28, -0.06)}
+# Share of the way to each other that the upper lid goes down and the lower up. The lids follow the gaze, the lower one
+# far enough that a blink while looking down still meets it.
+LOOK_LIDS = {"In": (0.0, 0.0), "Out": (0.0, 0.0), "Up": (-0.20, 0.12), "Down": (0.38, -0.22)}
+LIDS = {"eyeBlink": (0.87, 0.15), "eyeSquint": (0.06, 0.18), "eyeWide": (-0.28, -0.06)}
+PARTING = ("jawOpen", "mouthClose", "mouthFunnel", "mouthLowerDown", "mouthUpperUp", "tongueOut")
+"""Shapes that are meant to part the lips; all others leave them sealed, alone and in any sum."""
+SEAL_REACH = 0.008  # m from the lips' margin over which sealing them fades out
+THROAT_RINGS = (18.0, 12.0)  # of the skull's, that go along with a sliding and with an opening jaw
 JAW = {
     "jawOpen": (JAW_TURN, JAW_SLIDE),
     "jawForward": (0.0, np.array([0, 0.0005, -0.007])),
-    "jawLeft": (0.0, np.array([0.008, 0, 0])),
-    "jawRight": (0.0, np.array([-0.008, 0, 0])),
+    "jawLeft": (0.0, np.array([0.007, 0, 0])),
+    "jawRight": (0.0, np.array([-0.007, 0, 0])),
+    # The tongue needs room between the teeth.
+    "tongueOut": (np.radians(4.0), np.array([0, 0.0006, -0.0018])),
 }
 # mouthClose: share of the gap taken up, from the outer to the inner loop of each lip, and around the mouth.
 CLOSE_UPPER, CLOSE_LOWER = (0.22, 0.25, 0.27, 0.28), (-0.62, -0.68, -0.71, -0.72)
@@ -102,11 +110,45 @@ def build(on: Canvas) -> np.ndarray:
 
 
 def face_field(on: Canvas, name: str) -> np.ndarray:
-    """(N, 3) displacement of the face's vertices by the shape `name`."""
+    """(N, 3) displacement of the face's vertices by the shape `name`, lips sealed and lids let alone where they must
+    be."""
+    field = _designed(on, name)
+    if name in on.learned:
+        field = field + edge_fade(on)[:, None] * (on.head.face.weights @ on.learned[name])
+    if not name.startswith("eye"):
+        field = field * lid_rest(on)[:, None]
+    return field if name.startswith(PARTING) else sealed(on, field)
+
+
+def sealed(on: Canvas, field: np.ndarray) -> np.ndarray:
+    """`field` (N, 3) with both margins of the lips moved alike, what is taken from each fading out over its lip."""
+    loop = on.head.face.loops["lips"]
+    half = len(loop) // 2
+    upper, lower = loop[1:half], loop[:half:-1]
+    apart = 0.5 * (field[lower] - field[upper])
+    result = field.copy()
+    above = on.side < 0
+    for margin, change, own in ((upper, apart, above), (lower, -apart, ~above)):
+        away = np.linalg.norm(on.plane[:, None] - on.plane[margin][None], axis=-1)
+        share = np.exp(-((away - away.min(1, keepdims=True)) / 0.0015))
+        share /= share.sum(1, keepdims=True)
+        result += (smoothstep(away.min(1), SEAL_REACH, 0.0) * own)[:, None] * (share @ change)
+    result[upper] = result[lower] = field[upper] + apart
+    return result
+
+
+def lid_rest(on: Canvas) -> np.ndarray:
+    """(N,) 0 at the lids' margins to 1 at 8 mm from them: brows, nose and cheeks pull at no lid."""
+    loops = np.concatenate([on.head.face.loops["eye_left"], on.head.face.loops["eye_right"]])
+    away = np.linalg.norm(on.plane[:, None] - on.plane[loops][None], axis=-1).min(1)
+    return smoothstep(away, 0.0, 0.008)
+
+
+def _designed(on: Canvas, name: str) -> np.ndarray:
     if name.endswith("Right") and name not in ("jawRight", "mouthRight"):
-        return mirrored(on, face_field(on, name.removesuffix("Right") + "Left"))
+        return mirrored(on, _designed(on, name.removesuffix("Right") + "Left"))
     if name == "mouthRight":
-        return mirrored(on, face_field(on, "mouthLeft"))
+        return mirrored(on, _designed(on, "mouthLeft"))
     if name in JAW:
         angle, slide = JAW[name]
         field = jaw_turn(on.rest, on.jaw, angle, slide)
@@ -161,7 +203,7 @@ def close_field(on: Canvas) -> np.ndarray:
             anchors[place] = share * middle
     for corner in CORNERS:
         # jawOpen draws the corners in because the lips part; closed lips are wider again.
-        anchors[corner] = -0.6 * opened[corner] * [1, 0, 0]
+        anchors[corner] = -0.75 * opened[corner] * [1, 0, 0]
     field = spread(on, anchors)
     loop = on.head.face.loops["lips"]
     half = len(loop) // 2
@@ -217,6 +259,9 @@ def _skull(on: Canvas, name: str, face: np.ndarray) -> np.ndarray:
     skin = on.head.parts[0].vertices[len(face) :]
     fade = on.head.fade[len(face) :]
     if name in JAW:
+        # The throat goes along a long way, or else the jaw's edge would bare a strip of it.
+        ring = 1.0 + np.arange(len(skin)) // len(on.head.face.loops["oval"])
+        fade = 1 - smoothstep(ring, 0.0, THROAT_RINGS[name == "jawOpen"])
         return jaw_turn(skin, on.jaw[on.head.column] * fade, *JAW[name])
     return face[on.head.column] * fade[:, None]
 
@@ -250,6 +295,8 @@ def _bag(vertices: np.ndarray, margin: np.ndarray, angle: float, slide: np.ndarr
 
 
 def _tongue_out(vertices: np.ndarray) -> np.ndarray:
+    """(V, 3) the tongue thrust forward: over the lower teeth first, its tip sinking over the lip."""
     tip = vertices[:, 2].min()
     share = smoothstep(vertices[:, 2], tip + 0.046, tip)
-    return share[:, None] * np.array([0, 0.010, -0.036]) + (share**3)[:, None] * np.array([0, 0.006, 0.003])
+    rise = -0.010 * share + 0.018 * share**3
+    return np.stack([0.08 * share * vertices[:, 0], rise, -0.034 * share], 1)

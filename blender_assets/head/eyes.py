@@ -11,7 +11,7 @@ RADIUS = 0.0125  # m; slightly more than an eye's 12 mm, so that it fills the li
 LID_CLEARANCE = 0.0007  # m between eyeball and the lids' margin
 SEGMENTS = 32
 LIMBUS = float(np.degrees(np.arcsin(0.0061 / RADIUS)))
-ANGLES = np.radians([5.5, 11, 17, 23.5, LIMBUS, 36, 45, 55, 65, 78, 92, 112])
+ANGLES = np.radians([5.5, 10, 12, 21, LIMBUS, 31, 41, 52, 64, 78, 92, 112])
 MATERIALS = ("pupil", "pupil", "iris", "iris", "iris", *["sclera"] * 7)  # of the fan, then of each ring
 MIDDLES = {"left": (385, 386, 387, 380, 374, 373), "right": (158, 159, 160, 153, 145, 144)}
 

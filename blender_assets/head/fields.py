@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -111,6 +112,7 @@ class Canvas:
     side : (N,) −1 above, +1 below the mouth's line
     jaw : (N,) share of the jaw's motion
     mirror : (478,) landmark permutation
+    learned : shape's name → (468, 3) metres, what tracked people add to it
     """
 
     head: Head
@@ -119,10 +121,11 @@ class Canvas:
     side: np.ndarray
     jaw: np.ndarray
     mirror: np.ndarray
+    learned: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-def canvas(head: Head, mirror: np.ndarray) -> Canvas:
-    """The canvas of `head`, whose landmarks mirror by `mirror` (478,)."""
+def canvas(head: Head, mirror: np.ndarray, learned: Mapping[str, np.ndarray] | None = None) -> Canvas:
+    """The canvas of `head`, whose landmarks mirror by `mirror` (478,), with `learned` corrections of shapes."""
     face = head.face
     rest = head.parts[0].vertices[: len(face.plane)]
     known = {}
@@ -130,7 +133,7 @@ def canvas(head: Head, mirror: np.ndarray) -> Canvas:
         for place in {landmark, int(mirror[landmark])}:
             known[place] = {landmark: share}
     jaw = interpolation(face.plane, face.quads, known).sum(1)
-    return Canvas(head, rest, face.plane, lower_side(head), np.clip(jaw, -0.05, 1), mirror)
+    return Canvas(head, rest, face.plane, lower_side(head), np.clip(jaw, -0.05, 1), mirror, learned or {})
 
 
 def pulls(on: Canvas, anchors: list[Pull], lips: str = "both") -> np.ndarray:
@@ -212,7 +215,8 @@ def lids(on: Canvas, side: str, upper: float, lower: float) -> np.ndarray:
     moved[:, 1] = middle[1] + radius * np.sin(turned)
     moved[:, 2] = middle[2] - radius * np.cos(turned)
     touched = np.abs(turn * near) > 1e-4
-    clearance = np.where(is_upper, 0.0011, 0.0007) if upper > 0 else 0.0007
+    # Weights between 0 and 1 take the chord, which comes nearer to the eyeball than both of its ends.
+    clearance = np.where(is_upper, 0.0013, 0.0008)
     moved[touched] = eyes.outside(moved, middle, clearance)[touched]
     return moved - on.rest
 

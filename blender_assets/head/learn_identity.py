@@ -1,4 +1,4 @@
-"""Identity modes about the head's fixed mean: ``python -m blender_assets.head.learn_identity LANDMARK_FOLDER``.
+"""Identity modes about the head's fixed mean: ``python -m blender_assets.head.learn_identity LANDMARK_FOLDER INDEX``.
 
 The mean face and the gestures of `statistics.npz` stay as they are, because weights were trained on the head that
 follows from them; modes, their σ and how well they reach people that they have not seen are written anew.
@@ -7,6 +7,7 @@ follows from them; modes, their σ and how well they reach people that they have
 from __future__ import annotations
 
 import argparse
+import csv
 import re
 from pathlib import Path
 
@@ -32,8 +33,24 @@ def person_of(group: str, stem: str) -> str:
     return group if group == "s1" else COLLECTION.sub("", stem).split("_")[0].lower()
 
 
-def neutral_faces(folder: Path, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def read_index(index: Path) -> dict[str, str]:
+    """Clip stem → split of the clips in `index`; raises UserInputError if it is no such table."""
+    try:
+        with index.open(encoding="utf-8", newline="") as file:
+            return {Path(row["file"]).stem: row["split"] for row in csv.DictReader(file)}
+    except (OSError, KeyError) as error:
+        raise UserInputError(f"{index} is no table of clips with columns file and split.") from error
+
+
+def validate_people(splits: dict[str, str]) -> set[str]:
+    """Who is seen in the validate split of `splits` (stem → split) and is never learned from."""
+    return {person_of("clips", stem) for stem, split in splits.items() if split == "validate"}
+
+
+def neutral_faces(folder: Path, mean: np.ndarray, unseen: set[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
     """(N, 478, 3) closed-lipped neutral face of each clip below `folder`, aligned to `mean`, and (N,) the persons.
+
+    The persons `unseen` are left out.
 
     Raises
     ------
@@ -43,6 +60,8 @@ def neutral_faces(folder: Path, mean: np.ndarray) -> tuple[np.ndarray, np.ndarra
     faces, people = [], []
     for group, limit in GROUPS.items():
         for file in sorted((folder / group).glob("*.npz"))[:limit]:
+            if person_of(group, file.stem) in (unseen or ()):
+                continue
             with np.load(file, allow_pickle=False) as data:
                 points = data["landmarks"]
             points = points[np.isfinite(points).all((1, 2))]
@@ -99,11 +118,12 @@ def main() -> None:
     """Command line entry."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("index", type=Path, help="the clips' index.csv: its validate split's people are left out")
     parser.add_argument("--statistics", type=Path, default=Path(__file__).with_name("statistics.npz"))
     options = parser.parse_args()
     known = load_npz(options.statistics, SCHEMA, VERSION)
     mean, mirror = known["mean"].astype(np.float64), known["mirror"]
-    faces, people = neutral_faces(options.folder, mean)
+    faces, people = neutral_faces(options.folder, mean, validate_people(read_index(options.index)))
     _, modes, explained = principal(faces, mirror, MODES)
     known |= {
         "identity_modes": modes.astype(np.float32),

@@ -12,10 +12,12 @@ from blender_assets.head.topology import inside
 
 REGIONS = ("face", "lips", "jaw", "brow", "eyes", "scalp", "neck")
 HAIR = np.array((0.20, 0.15, 0.12))
-HAIR_MODE = np.array((0.13, 0.11, 0.09))
+HAIR_MODE = np.array((0.16, 0.125, 0.075))
 WHITE = np.array((0.954, 0.992, 1.051))
 """Tint of the light that tracking finds on 14 clips with the learned mean as it is: the mean is too warm by it."""
-BROW = 0.66
+EDGE_TONE = 0.75
+"""How far the learned mean gives way to one tone at the face's edge."""
+BROW = 0.52
 """Share of the hair's colour in the middle of a brow; the median over many people washes their brows out."""
 EAR, LID_EDGE = np.array([1.0, 0.95, 0.94]), np.array([0.80, 0.68, 0.66])
 LASHES = 0.58, 0.85
@@ -89,13 +91,19 @@ def regions(on: Canvas) -> tuple[tuple[str, ...], np.ndarray]:
     return REGIONS, np.stack(rows)
 
 
+HAIRLINE = np.array(
+    [(-0.030, -0.094), (-0.015, -0.093), (0.0, -0.087), (0.012, -0.075), (0.028, -0.053), (0.038, -0.033),
+     (0.046, -0.010), (0.053, 0.002), (0.060, -0.020), (0.066, -0.036), (0.080, -0.036), (0.090, -0.004),
+     (0.100, 0.030), (0.130, 0.043), (0.165, 0.048)]
+)  # fmt: skip
+"""z and y, m, of the hair's line: forehead, temple, whiskers before the ear, around it, nape."""
+
+
 def scalp(points: np.ndarray) -> np.ndarray:
-    """(N,) 1 where hair grows: behind and above a line from the forehead over the ears to the nape."""
-    line = np.interp(
-        points[:, 2], [-0.04, 0.0, 0.035, 0.06, 0.10, 0.16], [-0.092, -0.08, -0.052, -0.03, 0.035, 0.05]
-    )
-    soft = 0.008 + 0.012 * smoothstep(points[:, 2], 0.05, 0.11)
-    return smoothstep((points[:, 1] - line) / soft, 1, -1)
+    """(…,) 1 where hair grows: behind and above `HAIRLINE`, of `points` (…, 3)."""
+    line = np.interp(points[..., 2], *HAIRLINE.T)
+    soft = 0.007 + 0.010 * smoothstep(points[..., 2], 0.08, 0.12)
+    return smoothstep((points[..., 1] - line) / soft, 1, -1)
 
 
 def _part_region(part: Part, name: str) -> np.ndarray:
@@ -155,7 +163,14 @@ def _face_colours(on: Canvas, learned: dict[str, np.ndarray]) -> np.ndarray:
     values = np.concatenate([learned["mean"][None], learned["modes"]]).astype(np.float64)
     # The learned samples lie at the vertices of the mesh they were learned on; another mesh of the same
     # plane is near enough.
-    return WHITE * values[:, cKDTree(plane).query(on.plane)[1]]
+    values = WHITE * values[:, cKDTree(plane).query(on.plane)[1]]
+    # Temples and jaw hold other people's hair and shadows: towards the oval the mean fades into its own tone.
+    oval = on.head.face.loops["oval"]
+    distance = np.sqrt(((on.plane[:, None] - on.plane[oval][None]) ** 2).sum(-1)).min(1)
+    tone = values[0, oval].mean(0)
+    fade = EDGE_TONE * smoothstep(distance, 0.036, 0.004)[:, None]
+    values[0] += fade * (tone - values[0])
+    return values
 
 
 def _iris_modes(on: Canvas, count: int) -> np.ndarray:
@@ -213,7 +228,9 @@ def _part_colours(part: Part, tone: np.ndarray, margin: np.ndarray | None) -> np
 
 def _part_colour(part: Part) -> np.ndarray:
     colour = np.tile(np.array(PARTS[part.name]), (len(part.vertices), 1))
+    teeth = part.faces[part.materials == "teeth"]
     for name, value in MATERIALS.items():
         corners = part.faces[part.materials == name]
-        colour[np.unique(corners[corners >= 0])] = value
+        # A tooth is white up to its gum; the line itself is in the detail image.
+        colour[np.setdiff1d(corners[corners >= 0], teeth)] = value
     return colour

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ class Character:
     pose_mean : (6,) float32 and pose_std : (6,) float32, radians and metres
     blink_rate : () float32, blinks per second
     blink_duration : () float32, seconds
+    hair : () str, hairstyle of a head that stands in for nobody, "" = none; files may lack it
     """
 
     face_model: np.ndarray
@@ -45,6 +46,7 @@ class Character:
     pose_std: np.ndarray
     blink_rate: np.ndarray
     blink_duration: np.ndarray
+    hair: np.ndarray = field(default_factory=lambda: np.array(""))
 
 
 def save(character: Character, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,8 @@ class FaceTrack:
     fps : () float64, frames a second
     size : (2,) int32, width and height of the frame, pixels
     focal : () float64, pixels; the principal point is the frame's centre
-    landmarks : (T, 478, 3) float32, MediaPipe's points in pixels (z relative, same scale as x)
+    landmarks : (T, 478, 3) float32, MediaPipe's points in pixels (z relative, same scale as x); those that were not
+        `measured` lie where the fitted face has them
     confidence : (T,) float32 in [0, 1]; 0 = no face found, values there are interpolated
     expression : (T, K) float32 in [0, 1]
     expression_names : (K,) str
@@ -32,6 +33,8 @@ class FaceTrack:
     texture : (J,) float32
     light : (9, 3) float32, spherical-harmonics coefficients per RGB, camera space (see face_model.synthesis)
     crop : (3,) float32, x, y, side of the square face crop, pixels, the same for all frames
+    measured : (478,) bool, which landmarks were seen; without the irises (468–477) the gaze is unknown and rests
+    source : () str, the networks that measured the landmarks
     """
 
     fps: np.ndarray
@@ -48,6 +51,8 @@ class FaceTrack:
     texture: np.ndarray
     light: np.ndarray
     crop: np.ndarray
+    measured: np.ndarray = field(default_factory=lambda: np.ones(478, bool))
+    source: np.ndarray = field(default_factory=lambda: np.array("mediapipe"))
 
     def pose(self) -> np.ndarray:
         """(T, 6) rotation then translation."""
@@ -80,5 +85,6 @@ def validate(track: FaceTrack, path: Path | str = "track") -> None:
         require(bool(np.isfinite(getattr(track, name)).all()), path, f"{name} holds values that are no numbers")
     require(track.landmarks.shape == (frames, 478, 3), path, "landmarks is not (T, 478, 3)")
     require(track.confidence.shape == (frames,), path, "confidence is not (T,)")
+    require(track.measured.shape == (478,) and track.measured.dtype == bool, path, "measured is not (478,) bool")
     require(track.light.shape == (9, 3), path, "light is not (9, 3)")
     require(track.crop.shape == (3,) and float(track.crop[2]) > 0, path, "crop is not x, y, side")

@@ -6,7 +6,7 @@ import os
 import tempfile
 import zipfile
 import zlib
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -14,6 +14,9 @@ import numpy as np
 
 from ml_backend.errors import ArtefactError, UserInputError
 
+DAMAGE = (OSError, ValueError, TypeError, AttributeError, KeyError, MemoryError, EOFError, RuntimeError,
+          zipfile.BadZipFile, zlib.error)
+"""What NumPy and zipfile raise for files that are no sound ``.npz``."""
 T = TypeVar("T")
 
 
@@ -60,12 +63,12 @@ def load_npz(path: Path, schema: str, version: int) -> dict[str, np.ndarray]:
             arrays = {key: data[key] for key in data.files}
     except FileNotFoundError as error:
         raise ArtefactError(f"{path} does not exist; it should be a {schema} file.") from error
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, zlib.error) as error:
+    except DAMAGE as error:
         raise ArtefactError(
             f"{path} can't be read as a {schema} file ({error}); make it again: delete it and run the same command."
         ) from error
-    found, number = str(arrays.pop("schema", "none")), int(arrays.pop("version", -1))
-    if found != schema or number != version:
+    found, number = str(arrays.pop("schema", "none")), str(arrays.pop("version", -1))
+    if found != schema or number != str(version):
         raise ArtefactError(f"{path} is {found} version {number}, needed is {schema} version {version}; make it again.")
     return arrays
 
@@ -76,12 +79,18 @@ def save_fields(value: Any, path: Path, schema: str, version: int) -> None:
 
 
 def load_fields(kind: type[T], path: Path, schema: str, version: int) -> T:
-    """The dataclass `kind`, all of whose fields are arrays, from `path`; `ArtefactError` where a field is missing."""
+    """The dataclass `kind`, all of whose fields are arrays, from `path`.
+
+    Raises
+    ------
+    ArtefactError
+        Where a field is missing that has no default.
+    """
     arrays = load_npz(path, schema, version)
-    names = [field.name for field in fields(cast(Any, kind))]
-    missing = [name for name in names if name not in arrays]
+    known = fields(cast(Any, kind))
+    missing = [field.name for field in known if field.name not in arrays and field.default_factory is MISSING]
     require(not missing, path, f"the {schema} file lacks {', '.join(missing)}")
-    return kind(**{name: arrays[name] for name in names})
+    return kind(**{field.name: arrays[field.name] for field in known if field.name in arrays})
 
 
 def require(condition: bool, path: Path | str, problem: str) -> None:

@@ -1,4 +1,4 @@
-"""Speech features on the 25 fps grid: cepstra, their windows per film frame, and voice activity.
+"""Speech features on the 25 fps grid: cepstra, their windows per film frame, and loudness.
 
 The plain features are those of Yi et al. 2020: 25 ms windows every 10 ms, 26 mel filters, pre-emphasis 0.97, 13 cepstra
 with lifter 22 whose first is replaced by the log energy; 28 steps centred on each frame, the speech padded with 120 ms
@@ -139,7 +139,7 @@ def rich_steps(samples: np.ndarray, warp: float = 1.0) -> np.ndarray:
     mel = mel + _RICH_RANGE * max(float(mel.max()), 1e-12)
     energy = energy + _RICH_RANGE * max(float(energy.max()), 1e-12)
     static = cepstra(mel, energy)
-    voiced = _voiced_steps(mel, energy)
+    voiced = voiced_steps(mel, energy)
     chosen = static[voiced] if voiced.sum() >= STEPS_PER_FRAME * 4 else static
     static = (static - chosen.mean(0)) / (chosen.std(0) + 1e-3)
     return np.concatenate([static, deltas(static)], 1).astype(np.float32)
@@ -155,19 +155,6 @@ def deltas(steps: np.ndarray) -> np.ndarray:
     return total / (2 * sum(reach * reach for reach in range(1, _DELTA_REACH + 1)))
 
 
-def voice_activity(samples: np.ndarray) -> np.ndarray:
-    """(T,) bool per film frame: does someone speak in it? Robust to steady noise.
-
-    A step is voiced where its mel bands rise above their own noise floor (a low percentile over the utterance) and its
-    energy is not far below the loudest speech. Gaps under 120 ms (stops) count as speech, bursts under 40 ms do not.
-    """
-    mel, energy = spectra(padded(samples))
-    voiced = _voiced_steps(mel, energy)
-    first = CONTEXT_FRAMES * STEPS_PER_FRAME
-    count = frame_count(len(samples))
-    return voiced[first:first + count * STEPS_PER_FRAME].reshape(count, STEPS_PER_FRAME).mean(1) >= 0.5
-
-
 def loudness(samples: np.ndarray) -> np.ndarray:
     """(T,) float32 in [0, 1] per film frame: energy in dB from 40 dB under the loudest frame (0) to the loudest (1)."""
     _, energy = spectra(padded(samples))
@@ -178,7 +165,7 @@ def loudness(samples: np.ndarray) -> np.ndarray:
     return np.clip((level - np.percentile(level, 99)) / 40 + 1, 0, 1).astype(np.float32)
 
 
-def _voiced_steps(mel: np.ndarray, energy: np.ndarray) -> np.ndarray:
+def voiced_steps(mel: np.ndarray, energy: np.ndarray) -> np.ndarray:
     """(S,) bool; steps of the padding are never voiced and do not count towards the noise floor."""
     level = 10 * np.log10(energy + 1e-12)
     inside = level > -115

@@ -7,6 +7,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import overload
 
 import cv2
@@ -75,6 +76,8 @@ def read_png(path: Path) -> np.ndarray:
 class FrameFolder(Sequence[np.ndarray]):
     """The frames of `folder`, each (H, W, 3) uint8 RGB, read when asked for; the last few are kept in memory.
 
+    Several threads may read at once.
+
     Attributes
     ----------
     folder : Path
@@ -90,6 +93,7 @@ class FrameFolder(Sequence[np.ndarray]):
         self._count = count
         self._keep = keep
         self._cache: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._lock = Lock()
 
     @classmethod
     def open(cls, folder: Path) -> FrameFolder:
@@ -135,13 +139,16 @@ class FrameFolder(Sequence[np.ndarray]):
             yield self[index]
 
     def _read(self, index: int) -> np.ndarray:
-        if index in self._cache:
-            self._cache.move_to_end(index)
-            return self._cache[index]
+        with self._lock:
+            if index in self._cache:
+                self._cache.move_to_end(index)
+                return self._cache[index]
+        # Decoded without the lock, so that threads decode beside each other.
         image = np.ascontiguousarray(read_png(self.path(index))[..., :3])
-        self._cache[index] = image
-        if len(self._cache) > self._keep:
-            self._cache.popitem(last=False)
+        with self._lock:
+            self._cache[index] = image
+            if len(self._cache) > self._keep:
+                self._cache.popitem(last=False)
         return image
 
 

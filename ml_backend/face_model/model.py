@@ -7,7 +7,7 @@ smallest z).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +89,39 @@ class FaceModel:
         return np.concatenate([self.faces[:, :3], quads[:, [0, 2, 3]]]).astype(np.int32)
 
 
+def _check_kinds(model: FaceModel, path: Path | str) -> None:
+    """Numbers are finite numbers, indices whole, names text."""
+    for field in fields(FaceModel):
+        values = getattr(model, field.name)
+        if field.name == "name" or field.name.endswith("_names"):
+            require(values.dtype.kind == "U" and (field.name == "name" or values.ndim == 1), path,
+                    f"{field.name} is no text")
+        elif field.name.startswith(("face", "landmark", "vertex")):
+            require(values.dtype.kind in "iu", path, f"{field.name} holds no whole numbers")
+        else:
+            finite = values.dtype.kind == "f" and bool(np.isfinite(values).all())
+            require(finite, path, f"{field.name} holds values that are no numbers")
+
+
+def _check_faces(model: FaceModel, path: Path | str) -> None:
+    faces = len(model.faces)
+    require(model.faces.ndim == 2 and model.faces.shape[1:] == (4,) and faces > 0, path, "faces is not (F, 4)")
+    require(model.face_uvs.shape == model.faces.shape, path, "face_uvs and faces differ in shape")
+    require(model.uv.ndim == 2 and model.uv.shape[1] == 2, path, "uv is not (U, 2)")
+    for values, end, what in ((model.faces, len(model.mean_shape), "vertex"),
+                              (model.face_uvs, len(model.uv), "texture coordinate")):
+        triangle = values[:, 3] < 0
+        right = _below(values[:, :3], end) and _below(values[~triangle, 3], end)
+        require(right and bool((triangle == (model.faces[:, 3] < 0)).all()), path, f"a face names no {what}")
+    require(model.face_material.shape == (faces,), path, "face_material is not (F,)")
+    require(_below(model.face_material, len(model.material_names)), path, "a face is of no material")
+
+
+def _below(values: np.ndarray, end: int) -> bool:
+    """Whether all `values` are indices of something that has `end` entries."""
+    return not values.size or (int(values.min()) >= 0 and int(values.max()) < end)
+
+
 def _index(names: np.ndarray, name: str) -> int:
     found = np.flatnonzero(names == name)
     if not len(found):
@@ -110,7 +143,8 @@ def load(path: Path) -> FaceModel:
 
 
 def validate(model: FaceModel, path: Path | str = "face model") -> None:
-    """Raise `ArtefactError` unless shapes, ranges and required names hold."""
+    """Raise `ArtefactError` unless kinds, shapes, ranges and required names hold."""
+    _check_kinds(model, path)
     vertices = len(model.mean_shape)
     for name in ("identity_basis", "expression_basis", "texture_basis"):
         require(getattr(model, name).shape[1:] == (vertices, 3), path, f"{name} is not (n, {vertices}, 3)")
@@ -120,16 +154,14 @@ def validate(model: FaceModel, path: Path | str = "face model") -> None:
         len(model.expression_names) == len(model.expression_basis), path, "expression names and basis differ in number"
     )
     require(len(set(model.names)) == len(model.names), path, "an expression name occurs twice")
-    require(model.faces.ndim == 2 and model.faces.shape[1] == 4, path, "faces is not (F, 4)")
-    require(bool((model.faces[:, :3] >= 0).all()) and int(model.faces.max()) < vertices, path, "a face names no vertex")
-    require(model.face_uvs.shape == model.faces.shape, path, "face_uvs and faces differ in shape")
-    require(int(model.face_uvs.max()) < len(model.uv), path, "a face names no texture coordinate")
-    require(model.face_material.shape == (len(model.faces),), path, "face_material is not (F,)")
+    _check_faces(model, path)
     require(model.landmark_index.shape == model.landmark_vertex.shape, path, "landmark arrays differ in length")
+    for values, end in ((model.landmark_index, 478), (model.landmark_vertex, vertices)):
+        require(values.ndim == 1 and _below(values, end), path, "a landmark names no point")
     require(model.regions.shape == (len(model.region_names), vertices), path, "regions is not (R, V)")
     require(model.vertex_part.shape == (vertices,), path, "vertex_part is not (V,)")
-    for name, values in (("mean_shape", model.mean_shape), ("expression_basis", model.expression_basis)):
-        require(bool(np.isfinite(values).all()), path, f"{name} holds values that are no numbers")
+    require(_below(model.vertex_part, len(model.part_names)), path, "a vertex is of no part")
+    require(model.joints.shape == (len(model.joint_names), 3), path, "joints is not (N, 3)")
     for needed in ("face", "lips"):
         require(needed in model.region_names, path, f"region {needed} is missing")
     for needed in ("head", "jaw", "eye_left", "eye_right"):

@@ -7,7 +7,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ml_backend import __version__
 from ml_backend.config import head_model
 from ml_backend.errors import UserInputError
 from ml_backend.face_model.loaders import Converted, convert
+from ml_backend.face_model.loaders.convert import check_paths, detect
 from ml_backend.face_model.model import load, save
 from ml_backend.progress import Progress, silent
 
@@ -53,8 +55,16 @@ def data_folder() -> Path:
 
 
 def models_folder() -> Path:
-    """Where the converted models lie."""
-    return data_folder() / "face_models"
+    """Where the converted models lie; raises `UserInputError` if what is there can't be looked at."""
+    folder = data_folder() / "face_models"
+    try:
+        if folder.is_dir():
+            next(folder.iterdir(), None)
+    except OSError as error:
+        raise UserInputError(
+            f"{folder} can't be read ({error.strerror}); let PARLEY_DATA name a folder of yours."
+        ) from error
+    return folder
 
 
 def model_path(name: str) -> Path:
@@ -84,6 +94,9 @@ def add(
         For a name that can't be used or is taken, and for every fault of the files (see `loaders.convert`).
     """
     _check_name(name)
+    if kind is None:
+        # Before anything is hashed: a folder of something else may be huge.
+        detect([Path(path) for path in paths])
     sources = _sources([Path(path) for path in paths])
     path = models_folder() / f"{name}.npz"
     if path.exists() and not overwrite:
@@ -92,9 +105,9 @@ def add(
             return Stored(name, path, facts)
         raise UserInputError(f"There is a face model {name} already; choose another name or give --overwrite.")
     made = convert(paths, load(head_model()), name, kind=kind, progress=progress)
-    save(made.model, path)
     facts = _described(name, made, sources)
-    _write_json(path.with_suffix(".json"), facts)
+    with _written(path.with_suffix(".json"), facts):
+        save(made.model, path)
     return Stored(name, path, facts)
 
 
@@ -130,10 +143,9 @@ def _described(name: str, made: Converted, sources: list[dict]) -> dict:
 
 def _sources(paths: list[Path]) -> list[dict]:
     """Name, size and SHA-256 of every source file, folders file by file."""
+    check_paths(paths)
     files = []
     for path in paths:
-        if not path.exists():
-            raise UserInputError(f"{path} does not exist; check the path.")
         inside = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
         files += [(str(file.relative_to(path.parent)), file) for file in inside]
     return [{"file": name, "bytes": file.stat().st_size, "sha256": _hash(file)} for name, file in files]
@@ -158,11 +170,19 @@ def _facts(path: Path) -> dict:
     return facts if isinstance(facts, dict) else {}
 
 
-def _write_json(path: Path, facts: dict) -> None:
-    part = path.with_name(f".{path.name}.part")
+@contextmanager
+def _written(path: Path, facts: dict) -> Iterator[None]:
+    """Write `facts` to `path` if what is done meanwhile succeeds: a model never lies there without its facts."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
+        yield
         os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
-        raise UserInputError(f"Can't write {path}: {error.strerror}. Free some space.") from error
+        raise UserInputError(
+            f"Can't write {path}: {error.strerror}; free some space, or let PARLEY_DATA name a folder of yours."
+        ) from error
+    finally:
+        if part.parent.is_dir():
+            part.unlink(missing_ok=True)

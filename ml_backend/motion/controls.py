@@ -57,7 +57,7 @@ class Controls:
     emotion_strength : 0 to `MAX_AMOUNT`
     smoothing_ms : standard deviation of a Gaussian over time
     lead_ms : how much earlier than the sound the mouth moves; negative = later
-    quiet : close and still the lips where nobody speaks
+    quiet_lips : close and still the lips where nobody speaks
     contact : bring the lips together on p, b and m
     """
 
@@ -69,7 +69,7 @@ class Controls:
     emotion_strength: float = 1.0
     smoothing_ms: float = 0.0
     lead_ms: float = 0.0
-    quiet: bool = True
+    quiet_lips: bool = True
     contact: bool = True
 
     def __post_init__(self) -> None:
@@ -116,15 +116,19 @@ def add_emotion(expression: np.ndarray, names: list[str], busy: np.ndarray, cont
     return result
 
 
-def smooth_and_lead(expression: np.ndarray, controls: Controls) -> np.ndarray:
-    """`expression` (T, K) smoothed over time and moved against the sound; its ends are held."""
-    result = expression
-    if controls.smoothing_ms > 0:
-        result = gaussian_filter1d(result, controls.smoothing_ms / 1000 * FPS, axis=0, mode="nearest")
-    if controls.lead_ms:
-        times = np.arange(len(result))
-        moved = np.clip(times + controls.lead_ms / 1000 * FPS, 0, len(result) - 1)
-        first = np.minimum(moved.astype(int), len(result) - 1)
-        after, part = np.minimum(first + 1, len(result) - 1), (moved - first)[:, None]
-        result = result[first] * (1 - part) + result[after] * part
-    return np.asarray(result, np.float32)
+def smoothed(expression: np.ndarray, controls: Controls) -> np.ndarray:
+    """`expression` (T, K) smoothed over time; its ends are held."""
+    if controls.smoothing_ms <= 0:
+        return expression
+    return gaussian_filter1d(expression, controls.smoothing_ms / 1000 * FPS, axis=0, mode="nearest")
+
+
+def led(expression: np.ndarray, controls: Controls) -> np.ndarray:
+    """`expression` (T, K) moved against the sound by the lead; its ends are held."""
+    if not controls.lead_ms:
+        return expression
+    times = np.arange(len(expression))
+    moved = np.clip(times + controls.lead_ms / 1000 * FPS, 0, len(expression) - 1)
+    first = np.minimum(moved.astype(int), len(expression) - 1)
+    after, part = np.minimum(first + 1, len(expression) - 1), (moved - first)[:, None]
+    return np.asarray(expression[first] * (1 - part) + expression[after] * part, np.float32)

@@ -47,14 +47,19 @@ def features(config: MotionConfig, samples: np.ndarray, warp: float = 1.0) -> np
 
 
 def standardise(shard: Shard, statistics: Statistics, config: MotionConfig) -> np.ndarray:
-    """(T, K + 6) float32 targets of `shard`: plain values, or deviations from the person's mean in general units."""
+    """(T, K + 6) float32 targets of `shard`: plain values, or deviations from the person's mean in general units.
+
+    What the shard doesn't know is NaN.
+    """
     both = np.concatenate([shard.expression, shard.pose], 1)
-    if not config.standardised:
-        return both.astype(np.float32)
-    amplitude = mouth_amplitude(shard.expression, statistics)
-    expression = (shard.expression - clip_mean(shard.expression)) / (statistics.std * amplitude)
-    pose = (shard.pose - shard.pose.mean(0)) / statistics.pose_std
-    return np.clip(np.concatenate([expression, pose], 1), -5, 5).astype(np.float32)
+    if config.standardised:
+        amplitude = mouth_amplitude(shard.expression, statistics)
+        expression = (shard.expression - clip_mean(shard.expression)) / (statistics.std * amplitude)
+        pose = (shard.pose - shard.pose.mean(0)) / statistics.pose_std
+        both = np.clip(np.concatenate([expression, pose], 1), -5, 5)
+    if len(shard.known):
+        both[:, ~shard.known] = np.nan
+    return both.astype(np.float32)
 
 
 def make_clips(shards: dict[str, Shard], statistics: Statistics, config: MotionConfig, *, variations: int, seed: int,
@@ -92,19 +97,20 @@ def _take(shard: Shard, targets: np.ndarray, change: Variation, config: MotionCo
 
 @dataclass
 class Windows:
-    """Random windows out of clips: speakers by their (capped) amount of speech, whatever the number of their clips."""
+    """Random windows out of clips: speakers by their amount of speech, up to `cap` seconds, in however many clips."""
 
     clips: list[Clip]
     length: int
     generator: np.random.Generator
     mask_features: bool = True
+    cap: float = _SPEAKER_SECONDS
 
     def __post_init__(self) -> None:
         totals: dict[str, float] = {}
         for clip in self.clips:
             totals[clip.speaker] = totals.get(clip.speaker, 0) + len(clip.takes[0]) / FPS
         # A speaker counts by the seconds there are up to a cap: many speakers beat many minutes.
-        weights = np.array([len(clip.takes[0]) / FPS * min(1.0, _SPEAKER_SECONDS / totals[clip.speaker])
+        weights = np.array([len(clip.takes[0]) / FPS * min(1.0, self.cap / totals[clip.speaker])
                             for clip in self.clips])
         self.weights = weights / weights.sum()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ POSE_WEIGHT, POSE_SMOOTHNESS = 0.2, 0.01
 
 def published_loss(predicted: Tensor, target: Tensor) -> Tensor:
     """Eq. (2): MSE(β) + 0.2 MSE(p) + 0.01 Σ ‖p_{t+1} − p_t‖² (mean over the batch) of (B, T, K + 6) tensors."""
+    target = filled(target, predicted)
     expression, pose = _split(predicted)
     wanted, wanted_pose = _split(target)
     smoothness = (pose[:, 1:] - pose[:, :-1]).pow(2).sum((1, 2)).mean()
@@ -41,6 +42,7 @@ class LipLoss:
 
     def __call__(self, predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         """Mean loss of standardised (B, T, K + 6) tensors over the frames where `mask` (B, T) is 1."""
+        target = filled(target, predicted)
         expression, pose = _split(predicted)
         wanted, wanted_pose = _split(target)
         error = expression - wanted
@@ -54,6 +56,15 @@ class LipLoss:
         result = result + POSE_SMOOTHNESS * _masked((pose[:, 1:] - pose[:, :-1]).pow(2), both) * pose.shape[2]
         main = self.operator[:, -2:]
         return result + self.shape * (1 - correlation(expression @ main, wanted @ main, mask))
+
+    def to(self, device: torch.device) -> LipLoss:
+        """The same loss on `device`."""
+        return replace(self, operator=self.operator.to(device), channel_weight=self.channel_weight.to(device))
+
+
+def filled(target: Tensor, predicted: Tensor) -> Tensor:
+    """`target` with the prediction itself where it is NaN, which is no error and teaches nothing."""
+    return torch.where(target.isnan(), predicted.detach(), target)
 
 
 def correlation(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:

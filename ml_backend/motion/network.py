@@ -1,8 +1,9 @@
 """Audio encoders and the recurrent network that turn speech features into expression and head pose, frame by frame.
 
-Two configurations: ``yi2020`` is the published network (Yi et al. 2020: convolutions over 28 × 12 cepstra, two fully
+Three configurations: ``yi2020`` is the published network (Yi et al. 2020: convolutions over 28 × 12 cepstra, two fully
 connected layers, a 3-layer LSTM, 29.4 M parameters); ``default`` is Parley's own, a fiftieth of the cost: strided
-convolutions over the 10 ms steps and a bidirectional LSTM, a few of them side by side, their outputs averaged.
+convolutions over the 10 ms steps and a bidirectional LSTM, a few of them side by side, their outputs averaged;
+``streaming`` is one of those whose LSTM looks back only.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class MotionConfig:
 
     Attributes
     ----------
-    name : "default", "yi2020" or a name of one's own
+    name : "default", "streaming", "yi2020" or a name of one's own
     encoder : "temporal" or "windows" (the published one)
     features : number of features per 10 ms step: 26 rich or 12 plain ones
     channels : width of the temporal encoder
@@ -67,7 +68,9 @@ class MotionConfig:
 DEFAULT = MotionConfig(members=3)
 YI2020 = MotionConfig(name="yi2020", encoder="windows", features=PLAIN_SIZE, hidden=256, layers=3, bidirectional=False,
                       dropout=0.0, standardised=False)
-CONFIGS = {config.name: config for config in (DEFAULT, YI2020)}
+STREAMING = MotionConfig(name="streaming", hidden=192, bidirectional=False)
+"""Looks 120 ms ahead and no further, so that speech can be animated as it comes."""
+CONFIGS = {config.name: config for config in (DEFAULT, STREAMING, YI2020)}
 
 
 class WindowEncoder(nn.Module):

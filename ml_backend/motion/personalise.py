@@ -15,14 +15,15 @@ import numpy as np
 import torch
 
 from ml_backend.artefacts.face_track import FaceTrack
-from ml_backend.audio.features import FPS, STEPS_PER_FRAME, step_count, voice_activity
+from ml_backend.audio.features import FPS, STEPS_PER_FRAME, step_count
 from ml_backend.audio.load import Speech
+from ml_backend.audio.voice import voice_activity
 from ml_backend.errors import UserInputError
+from ml_backend.metrics.landmarks import pearson
 from ml_backend.motion.augment import Variation, vary
 from ml_backend.motion.checkpoint import MotionWeights, load_weights, save_weights
 from ml_backend.motion.dataset import Clip, Take, Windows, features, standardise
 from ml_backend.motion.losses import LipLoss, published_loss
-from ml_backend.motion.measure import pearson
 from ml_backend.motion.network import POSE_SIZE
 from ml_backend.motion.prepare import Motion, make_shard
 from ml_backend.motion.score import run

@@ -7,14 +7,13 @@ from scipy.ndimage import convolve1d, maximum_filter1d
 
 from ml_backend.audio.features import FPS
 from ml_backend.motion.statistics import PERCENTILES, Statistics, mouth_channels
-from ml_backend.motion.style import MotionStyle, smooth
+from ml_backend.motion.style import PARTING, MotionStyle
 
 _LEAD, _TAIL, _FADE = 3, 4, 5
-_GAZE_REACH = {"Up": 0.44, "Down": 0.44, "In": 0.60, "Out": 0.60}
-_GAZE_SHARE = 0.8
 _MATCHING = 0.7
 _CONTACT_MM = -0.3
 _MIN_SPOKEN = 2 * FPS
+_JAW_SHARE = 0.5
 
 
 def to_weights(deviation: np.ndarray, std: np.ndarray, gain: np.ndarray, style: MotionStyle,
@@ -70,6 +69,23 @@ def match_lips(expression: np.ndarray, busy: np.ndarray, style: MotionStyle, sta
     return expression.astype(np.float32)
 
 
+def touch(expression: np.ndarray, drawn: np.ndarray, names: list[str]) -> np.ndarray:
+    """`expression` (T, K) whose lips are `drawn` (T,) of the way together, 1 = until they touch.
+
+    What parts the lips is taken back, the jaw by half, and `mouthClose` does the rest, so that lips meet over a jaw
+    that is still on its way, as they do in fast speech.
+    """
+    result = np.clip(expression, 0, 1)
+    for index, name in enumerate(names):
+        if name in PARTING:
+            result[:, index] *= 1 - drawn * (_JAW_SHARE if name == "jawOpen" else 1)
+    if "mouthClose" in names and "jawOpen" in names:
+        close, jaw = names.index("mouthClose"), result[:, names.index("jawOpen")]
+        shut = np.minimum(result[:, close], jaw)
+        result[:, close] = shut + drawn * (jaw - shut)
+    return np.where(drawn[:, None] > 0, result, expression).astype(np.float32)
+
+
 def _reach(expression: np.ndarray, wanted: np.ndarray, column: np.ndarray, variance: np.ndarray,
            keep: np.ndarray | None) -> np.ndarray:
     """`expression` (T, K) in [0, 1] changed so that `expression` @ `column` (K,) comes to `wanted` (T,).
@@ -95,34 +111,6 @@ def quiet(expression: np.ndarray, active: np.ndarray, style: MotionStyle) -> np.
     share = speaking(active)[:, None]
     result = expression.copy()
     result[:, mouth] = style.rest[mouth] + share * (expression[:, mouth] - style.rest[mouth])
-    return result
-
-
-def set_blinks(expression: np.ndarray, closure: np.ndarray, style: MotionStyle) -> np.ndarray:
-    """`expression` (T, K) whose lids follow `closure` (T,) from the person's open state to shut, both eyes alike."""
-    result = expression.copy()
-    for index, name in enumerate(style.names):
-        if name.startswith("eyeBlink"):
-            usual = min(float(style.rest[index]), 0.35)
-            result[:, index] = usual + (1 - usual) * closure
-    return result
-
-
-def set_gaze(expression: np.ndarray, rotation: np.ndarray, style: MotionStyle) -> np.ndarray:
-    """`expression` (T, K) whose eyes stay on their aim while the head turns by `rotation` (T, 3) about its mean.
-
-    The eyes turn back by most of the head's yaw and pitch (the vestibulo-ocular reflex); positive yaw turns the face to
-    the image's left (the nose's −z axis towards −x), positive pitch turns it downwards (towards +y).
-    """
-    turn = smooth(rotation - style.pose_mean[:3]) * _GAZE_SHARE
-    pitch, yaw = turn[:, 0], turn[:, 1]
-    wanted = {"eyeLookDownLeft": -pitch, "eyeLookDownRight": -pitch, "eyeLookUpLeft": pitch, "eyeLookUpRight": pitch,
-              "eyeLookOutLeft": yaw, "eyeLookInRight": yaw, "eyeLookInLeft": -yaw, "eyeLookOutRight": -yaw}
-    result = expression.copy()
-    for index, name in enumerate(style.names):
-        if name in wanted:
-            reach = next(value for key, value in _GAZE_REACH.items() if key in name)
-            result[:, index] = np.maximum(wanted[name] / reach, 0)
     return result
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,17 +11,25 @@ import numpy as np
 import torch
 
 from ml_backend.artefacts.performance import Performance, validate
-from ml_backend.audio.features import CONTEXT_FRAMES, STEPS_PER_FRAME, frame_count, loudness, step_count, voice_activity
+from ml_backend.audio.features import CONTEXT_FRAMES, STEPS_PER_FRAME, frame_count, step_count
 from ml_backend.audio.load import Speech
+from ml_backend.audio.prosody import prosody
+from ml_backend.audio.voice import voice_activity
+from ml_backend.config import contact_weights, pose_weights
 from ml_backend.errors import UserInputError
 from ml_backend.face_model.model import FaceModel
+from ml_backend.metrics.landmarks import lip_operator
 from ml_backend.motion import postprocess
-from ml_backend.motion.blink import blinks
 from ml_backend.motion.checkpoint import MotionWeights, load_weights
+from ml_backend.motion.contact import contacts, labial_probability
+from ml_backend.motion.contact import load as load_contact
+from ml_backend.motion.controls import Controls, add_emotion, led, scale_upper_face, smoothed
 from ml_backend.motion.dataset import features
+from ml_backend.motion.eyes import add_eyes
+from ml_backend.motion.head_controls import MOST, HeadControls
 from ml_backend.motion.head_pose import PoseSource, head_pose
-from ml_backend.motion.measure import lip_operator
 from ml_backend.motion.network import POSE_SIZE, MotionEnsemble
+from ml_backend.motion.pose_checkpoint import cached_pose
 from ml_backend.motion.score import run
 from ml_backend.motion.style import MotionStyle, default_style
 from ml_backend.progress import Progress, silent
@@ -36,13 +44,17 @@ class PredictOptions:
     Attributes
     ----------
     pose_source : "predicted", "clip", "still" or "frontal", see `head_pose`
-    mouth : factor on the mouth's reach, 1 = as the style
-    gaze : whether the eyes stay on the camera while the head turns
+    controls : amounts, emotion, smoothing, lead, guarantees
+    head : amounts of head motion, gaze and brow accents
+    labials : (4T,) in [0, 1] per 10 ms, where p, b and m are known to be (a transcript), or None: they are listened for
+    donor : (N, 6) head motion of another clip at 25 fps, which then moves this head, or None
     """
 
     pose_source: PoseSource = "predicted"
-    mouth: float = 1.0
-    gaze: bool = True
+    controls: Controls = field(default_factory=Controls)
+    head: HeadControls = field(default_factory=HeadControls)
+    labials: np.ndarray | None = None
+    donor: np.ndarray | None = None
 
 
 def predict(speech: Speech, weights: MotionWeights | Path, model: FaceModel, *, style: MotionStyle | None = None,
@@ -77,16 +89,21 @@ def predict(speech: Speech, weights: MotionWeights | Path, model: FaceModel, *, 
     raw = run_in_parts(weights.network, features(weights.network.config, speech.samples), progress)
     frames = frame_count(len(speech.samples))
     active = voice_activity(speech.samples)
-    pose = head_pose(style, frames, seed=seed, loudness=loudness(speech.samples), predicted=_pose_part(raw, weights),
-                     source=options.pose_source)
+    sound, nods = prosody(speech.samples, active), cached_pose(pose_weights())
+    pose = head_pose(style, frames, seed=seed, weights=nods, sound=sound,
+                     source=options.pose_source, donor=options.donor, amount=options.head.amount)
     # The lips of the model in hand, which may have been sculpted on since the weights were made.
     statistics = replace(weights.statistics, lip_motion=lip_operator(model)[:, -2:])
-    expression = _expression(raw, replace(weights, statistics=statistics), style, active, options.mouth)
-    expression = postprocess.set_blinks(expression, blinks(active, style.blink_rate, style.blink_duration, seed), style)
-    if options.gaze:
-        expression = postprocess.set_gaze(expression, pose[:, :3], style)
+    expression = _expression(raw, replace(weights, statistics=statistics), style, active, options.controls)
+    if options.controls.contact:
+        drawn = _contacts(speech, active, expression @ statistics.lip_motion[:, 0], options.labials)
+        expression = postprocess.touch(expression, drawn, style.names)
+    expression = led(expression, options.controls)
+    blinking = (style.blink_rate * options.controls.blink_rate, style.blink_duration)
+    expression = add_eyes(expression, style.names, style.rest, style.eyes, pose[:, :3] - style.pose_mean[:3], sound,
+                          blinking, seed, _with_brows(options))
     performance = Performance(postprocess.seconds(frames), postprocess.bounded(expression, style.names), style.names,
-                              pose, _provenance(speech, weights, seed, options))
+                              pose, _provenance(speech, weights, seed, options) | {"pose_weights": nods.identifier})
     validate(performance)
     return performance
 
@@ -125,26 +142,37 @@ def run_in_parts(network: MotionEnsemble, steps: np.ndarray, progress: Progress 
 
 
 def _expression(raw: np.ndarray, weights: MotionWeights, style: MotionStyle, active: np.ndarray,
-                mouth: float) -> np.ndarray:
+                controls: Controls) -> np.ndarray:
     """(T, K) float32, not clamped, before blinks and gaze."""
     statistics, predicted = weights.statistics, raw[:, :-POSE_SIZE]
     if not weights.network.config.standardised:
         predicted = (predicted - statistics.mean) / statistics.std
-    expression = postprocess.to_weights(predicted, statistics.std, weights.gain, style, mouth)
-    expression = postprocess.match_lips(expression, postprocess.speaking(active), style, statistics)
-    return postprocess.quiet(expression, active, style)
+    busy = postprocess.speaking(active)
+    expression = postprocess.to_weights(predicted, statistics.std, weights.gain, style, controls.mouth)
+    expression = postprocess.match_lips(expression, busy, style, statistics)
+    expression = scale_upper_face(expression, style.names, style.neutral, controls)
+    if controls.quiet_lips:
+        expression = postprocess.quiet(expression, active, style)
+    return smoothed(add_emotion(expression, style.names, busy, controls), controls)
 
 
-def _pose_part(raw: np.ndarray, weights: MotionWeights) -> np.ndarray | None:
-    """The network's share of the head motion in standard deviations; none from the published configuration.
+def _contacts(speech: Speech, active: np.ndarray, opening: np.ndarray, labials: np.ndarray | None) -> np.ndarray:
+    """(T,) how far lips are drawn together for p, b and m: where a transcript says so, else where they are heard."""
+    busy = postprocess.speaking(active)
+    if labials is not None:
+        return contacts(labials, busy)
+    return contacts(labial_probability(speech.samples, load_contact(contact_weights())), busy, opening)
 
-    That one predicts absolute poses of the people it was trained on, which collapse to their mean.
-    """
-    return raw[:, -POSE_SIZE:] if weights.network.config.standardised else None
+
+def _with_brows(options: PredictOptions) -> HeadControls:
+    """The head's controls, its brow accents scaled by what scales brows in general."""
+    factor = options.controls.brows * options.controls.upper_face
+    return replace(options.head, accents=min(options.head.accents * factor, MOST))
 
 
 def _provenance(speech: Speech, weights: MotionWeights, seed: int, options: PredictOptions) -> dict:
     return {"speech_sha256": hashlib.sha256(np.ascontiguousarray(speech.samples).tobytes()).hexdigest(),
             "weights": weights.identifier, "config": weights.network.config.name, "seed": seed,
-            "settings": {"pose_source": options.pose_source, "mouth": options.mouth, "gaze": options.gaze},
+            "settings": {"pose_source": options.pose_source, "pose_donor": options.donor is not None,
+                         **asdict(options.head), **asdict(options.controls)},
             "torch": torch.__version__}

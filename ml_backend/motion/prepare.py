@@ -11,7 +11,7 @@ import numpy as np
 from ml_backend.audio.features import FPS, FRAME
 from ml_backend.audio.load import SAMPLE_RATE, Speech
 from ml_backend.errors import UserInputError
-from ml_backend.motion.measure import lip_measures
+from ml_backend.metrics.landmarks import lip_measures
 from ml_backend.motion.shards import Shard
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from ml_backend.face_model.model import FaceModel
+from ml_backend.metrics.landmarks import model_measures, pearson
 from ml_backend.motion.dataset import Clip
-from ml_backend.motion.measure import model_measures, pearson
 from ml_backend.motion.network import POSE_SIZE, MotionConfig
 from ml_backend.motion.shards import Shard
 from ml_backend.motion.statistics import Statistics

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,9 @@ class Shard:
     confidence : (T,) float32 in [0, 1]
     speaker : () str, clips of one speaker share it
     split : () str, "train" or "validate"
+    source : () str, what collection the clip is of, "" where nobody said
+    known : (K + 6,) bool, which expressions and axes of the pose the clip tells anything about; () for all of them
+    rights : () str, "open" where the licence lets what is learned from it be passed on, else "unclear" or a name
     """
 
     speech: np.ndarray
@@ -37,6 +40,9 @@ class Shard:
     confidence: np.ndarray
     speaker: np.ndarray
     split: np.ndarray
+    source: np.ndarray = field(default_factory=lambda: np.array(""))
+    known: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    rights: np.ndarray = field(default_factory=lambda: np.array("unclear"))
 
     def __len__(self) -> int:
         return len(self.expression)
@@ -76,5 +82,6 @@ def validate(shard: Shard, path: Path | str = "shard") -> None:
     require(shard.pose.shape == (frames, 6), path, "pose is not (T, 6)")
     require(shard.measures.shape == (frames, 2), path, "measures is not (T, 2)")
     require(shard.confidence.shape == (frames,), path, "confidence is not (T,)")
+    require(shard.known.shape in ((0,), (len(shard.names) + 6,)), path, "known is not (K + 6,)")
     require(abs(len(shard.speech) / 640 - frames) <= 1, path, "speech and motion differ in length")
     require(bool(np.isfinite(shard.expression).all() and np.isfinite(shard.pose).all()), path, "a target is no number")

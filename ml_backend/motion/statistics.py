@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.audio.features import FPS, voice_activity
+from ml_backend.audio.features import FPS
+from ml_backend.audio.voice import voice_activity
 from ml_backend.errors import ArtefactError
 from ml_backend.motion.shards import Shard
 
@@ -177,5 +178,5 @@ def blink_statistics(expression: np.ndarray, names: list[str]) -> tuple[float, f
     lengths = lengths[lengths <= 0.6 * FPS]
     if not len(lengths):
         return 0.0, 0.2
-    # Half-height width to whole duration: a blink's flanks take about as long as its middle.
-    return len(lengths) / (len(expression) / FPS), float(np.median(lengths) * 1.8 / FPS)
+    # Half-height width to whole duration, as `blink.lid_curve` has them.
+    return len(lengths) / (len(expression) / FPS), float(np.median(lengths) * 2.2 / FPS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.ndimage import convolve1d
@@ -10,6 +10,7 @@ from scipy.ndimage import convolve1d
 from ml_backend.artefacts.face_track import FaceTrack
 from ml_backend.audio.features import FPS
 from ml_backend.errors import UserInputError
+from ml_backend.motion.eyes import EyeStyle, eye_style
 from ml_backend.motion.prepare import resample
 from ml_backend.motion.statistics import (
     PERCENTILES,
@@ -26,7 +27,7 @@ _GENERAL_SECONDS = 60
 _MIN_BLINK_SECONDS = 8.0
 _CLOSED_MM = 0.6
 _JUMP = np.array([0.2, 0.2, 0.2, 0.05, 0.05, 0.08])
-_PARTING = ("jawOpen", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft", "mouthUpperUpRight",
+PARTING = ("jawOpen", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft", "mouthUpperUpRight",
             "mouthFunnel")
 
 
@@ -45,6 +46,7 @@ class MotionStyle:
     blink_rate : float, blinks per second
     blink_duration : float, seconds
     lip_range : (2, 21) float32, mm, percentiles of opening and width (less the neutral one) while the person speaks
+    eyes : gaze, brows, and which lid leads
     """
 
     names: list[str]
@@ -57,6 +59,7 @@ class MotionStyle:
     blink_rate: float
     blink_duration: float
     lip_range: np.ndarray
+    eyes: EyeStyle = field(default_factory=EyeStyle)
 
 
 def style_from_track(track: FaceTrack, statistics: Statistics) -> MotionStyle:
@@ -74,7 +77,8 @@ def style_from_track(track: FaceTrack, statistics: Statistics) -> MotionStyle:
     positions = np.arange(max(int(len(track) * FPS / float(track.fps)), 1)) / FPS * float(track.fps)
     expression = resample(track.expression, positions)
     general = default_style(statistics)
-    pose = longest_steady(smooth(resample(track.pose(), positions)))
+    whole = smooth(resample(track.pose(), positions))
+    pose, rotation = longest_steady(whole), whole[:, :2]
     if len(expression) < 2 * FPS:
         return _styled(general, expression, pose)
     rate, duration = general.blink_rate, general.blink_duration
@@ -86,7 +90,8 @@ def style_from_track(track: FaceTrack, statistics: Statistics) -> MotionStyle:
         duration = float(np.clip(lasting if seen else general.blink_duration, 0.12, 0.4))
     rest = rest_expression(expression, names)
     return MotionStyle(names, clip_mean(expression), rest, mouth_amplitude(expression, statistics), pose,
-                       pose.mean(0), pose.std(0), rate, duration, seen_range(expression, statistics))
+                       pose.mean(0), pose.std(0), rate, duration, seen_range(expression, statistics),
+                       eye_style(expression, names, rotation))
 
 
 def _styled(general: MotionStyle, expression: np.ndarray, pose: np.ndarray) -> MotionStyle:
@@ -97,12 +102,12 @@ def _styled(general: MotionStyle, expression: np.ndarray, pose: np.ndarray) -> M
     neutral[upper] = expression.mean(0)[upper]
     rest = np.where(upper, neutral, general.rest).astype(np.float32)
     return MotionStyle(names, neutral, rest, 1.0, track, track.mean(0), track.std(0), general.blink_rate,
-                       general.blink_duration, general.lip_range)
+                       general.blink_duration, general.lip_range, eye_style(expression, names, pose[:, :2]))
 
 
 def default_style(statistics: Statistics, *, seed: int = 0, distance: float = DEFAULT_DISTANCE) -> MotionStyle:
     """People in general, facing the camera at `distance` metres; the same for the same seed."""
-    rest = np.where(np.isin(statistics.names, _PARTING), 0, statistics.rest).astype(np.float32)
+    rest = np.where(np.isin(statistics.names, PARTING), 0, statistics.rest).astype(np.float32)
     track = general_pose(statistics, _GENERAL_SECONDS * FPS, seed) + np.array([0, 0, 0, 0, 0, distance], np.float32)
     return MotionStyle(statistics.names, statistics.mean, rest, 1.0, track, track.mean(0), track.std(0),
                        statistics.blink_rate, statistics.blink_duration, statistics.lip_range)
@@ -147,8 +152,12 @@ def smooth(pose: np.ndarray) -> np.ndarray:
     return convolve1d(pose, kernel, axis=0, mode="nearest").astype(np.float32)
 
 
-def longest_steady(pose: np.ndarray) -> np.ndarray:
-    """The longest stretch of `pose` (T, 6) without a jump that no head makes in a frame (a cut, a lost face)."""
+def steady_parts(pose: np.ndarray) -> list[np.ndarray]:
+    """`pose` (T, 6) split at every jump that no head makes in a frame (a cut, a lost face)."""
     jumps = np.flatnonzero((np.abs(np.diff(pose, axis=0)) > _JUMP).any(1)) + 1
-    parts = np.split(pose, jumps)
-    return max(parts, key=len)
+    return np.split(pose, jumps)
+
+
+def longest_steady(pose: np.ndarray) -> np.ndarray:
+    """The longest of the `steady_parts` of `pose` (T, 6)."""
+    return max(steady_parts(pose), key=len)

@@ -100,17 +100,17 @@ def correct(observed: np.ndarray, rig: Rig, at: Levels) -> np.ndarray:
     out = observed.copy()
     lips, lids = rig.pair_rows(LIP_PAIRS), rig.pair_rows(LID_PAIRS_RIGHT + LID_PAIRS_LEFT)
     measured = gap(observed, lips)
-    _respread(out, lips, measured, at.lip_rest + np.maximum(measured - at.lip_closed, 0))
+    respread(out, lips, measured, at.lip_rest + np.maximum(measured - at.lip_closed, 0))
     measured = gap(observed, lids)
     share = (measured - at.lid_closed) / np.maximum(at.lid_open - at.lid_closed, 1e-6)
     wanted = at.lid_shut + np.clip(share, 0, 1) * (at.lid_rest - at.lid_shut)
-    _respread(out, lids, measured, wanted + np.maximum(measured - at.lid_open, 0))
+    respread(out, lids, measured, wanted + np.maximum(measured - at.lid_open, 0))
     for eye, first in enumerate((IRIS_RIGHT, IRIS_LEFT)):
         out[:, rig.rows(tuple(range(first, first + 5))), :2] -= at.gaze_rest[eye]
     return out
 
 
-def _respread(points: np.ndarray, pairs: np.ndarray, measured: np.ndarray, wanted: np.ndarray) -> None:
+def respread(points: np.ndarray, pairs: np.ndarray, measured: np.ndarray, wanted: np.ndarray) -> None:
     """Move both ends of each pair by half of what is missing."""
     half = (wanted - measured) / 2
     points[:, pairs[:, 0], 1] -= half

@@ -13,15 +13,18 @@ import numpy as np
 from ml_backend.face_model.model import FaceModel
 from ml_backend.face_model.synthesis import project
 from ml_backend.progress import Progress, silent
-from ml_backend.reconstruct import boxsolve, contacts, pose, priors
+from ml_backend.reconstruct import boxsolve, contacts, partial, pose, priors, still
 from ml_backend.reconstruct.cuts import shots
+from ml_backend.reconstruct.equations import View, normal_equations, observe, stable_weights
 from ml_backend.reconstruct.offset import landmark_offset, spread_offset
-from ml_backend.reconstruct.points import CORRELATION, Measurements, Rig, measurements, noise, rig
+from ml_backend.reconstruct.points import CORRELATION, IRIS_RIGHT, Measurements, Rig, measurements, noise, rig
+from ml_backend.reconstruct.tuck import tuck
 
-DEPTH_TRUST = 0.06
-"""Weight of a squared error along the camera's axis beside one across it."""
 SAMPLE = 160
-ROUNDS = 5
+ROUNDS, LATE, FEW = 5, 2, 40
+"""Alternations; the first ones, all but the last two, see about 40 frames, which tell a person's shape as well."""
+DRAFT, FINAL = 12, 30
+"""Sweeps of the expression solve: where a better pose or person follows, and at last."""
 HABIT_SHARE, HABIT_LIMIT = 0.9, 0.5
 
 
@@ -39,7 +42,8 @@ class FitResult:
     focal : pixels
     residual_px : (T,) float32, root mean square distance of fitted and observed landmarks (without outline and iris)
     found : (T,) bool, False where landmarks were missing and interpolated
-    landmarks : (T, 478, 3) float32 pixels, without gaps
+    landmarks : (T, 478, 3) float32 pixels, without gaps; where the fitted face has them if not `measured`
+    measured : (478,) bool, which landmarks were seen at all
     """
 
     expression: np.ndarray
@@ -51,22 +55,7 @@ class FitResult:
     residual_px: np.ndarray
     found: np.ndarray
     landmarks: np.ndarray
-
-
-@dataclass(frozen=True)
-class View:
-    """Landmarks (T, L, 3) px with the camera and pose they are seen under."""
-
-    points: np.ndarray
-    rotation: np.ndarray
-    translation: np.ndarray
-    focal: float
-    centre: np.ndarray
-
-    def part(self, frames: np.ndarray) -> View:
-        """The same for some `frames`."""
-        return replace(self, points=self.points[frames], rotation=self.rotation[frames],
-                       translation=self.translation[frames])
+    measured: np.ndarray
 
 
 def fit_landmarks(landmarks: np.ndarray, size: np.ndarray, model: FaceModel, fps: float, *,
@@ -76,7 +65,8 @@ def fit_landmarks(landmarks: np.ndarray, size: np.ndarray, model: FaceModel, fps
 
     Parameters
     ----------
-    landmarks : (T, 478, 3) float32 pixels, NaN where no face was found (at least one frame must have one)
+    landmarks : (T, 478, 3) float32 pixels, NaN where no face was found (at least one frame must have one); points that
+        are NaN in all frames are those that the network does not know
     size : (2,) width and height of the frame, pixels
     model : its landmarks decide what is fitted
     fps : frames a second
@@ -84,26 +74,60 @@ def fit_landmarks(landmarks: np.ndarray, size: np.ndarray, model: FaceModel, fps
     cuts : (T,) bool, frames that begin a new shot; jumps of the face are found without
     progress : called after each step
     """
-    filled, found = fill_gaps(landmarks, cuts)
-    points, centre = rig(model), np.asarray(size, float) / 2
-    seen = filled[:, points.index].astype(float)
-    camera = _guess_focal(seen, points, size) if focal is None else float(focal)
-    known = np.flatnonzero(found)
-    sample = known[np.unique(np.linspace(0, len(known) - 1, min(SAMPLE, len(known))).round().astype(int))]
-    identity, offset, at = _person(seen[sample], points, camera, centre, progress)
-    spread = spread_offset(model, points, offset)
-    neutral = points.mean + np.tensordot(identity, points.identity, 1) + spread[points.vertex]
-    runs = pose.segments(filled, cuts)
-    view, expression = _all_frames(seen, neutral, points, at, camera, centre, runs, fps)
+    measured = np.isfinite(landmarks).all(2).any(0)
+    filled, found = fill_gaps(landmarks[:, measured], cuts)
+    points, centre = rig(model, measured), np.asarray(size, float) / 2
+    seen = filled[:, np.searchsorted(np.flatnonzero(measured), points.index)].astype(float)
+    camera = guess_focal(seen, points, size) if focal is None else float(focal)
+    if len(seen) == 1:
+        identity, spread, view, expression = _photo(seen, model, points, camera, centre)
+    else:
+        identity, spread, view, expression = _clip(seen, found, model, points, camera, centre,
+                                                   pose.segments(filled, cuts), fps, progress)
     progress(ROUNDS + 1, ROUNDS + 2)
+    neutral = points.mean + np.tensordot(identity, points.identity, 1) + spread[points.vertex]
     residual = _residual_px(view, neutral, expression, points)
     progress(ROUNDS + 2, ROUNDS + 2)
-    return FitResult(expression.astype(np.float32), pose.angles_of(view.rotation).astype(np.float32),
-                     view.translation.astype(np.float32), identity.astype(np.float32), spread.astype(np.float32),
-                     camera, residual.astype(np.float32), found, filled)
+    result = FitResult(expression.astype(np.float32), pose.angles_of(view.rotation).astype(np.float32),
+                       view.translation.astype(np.float32), identity.astype(np.float32), spread.astype(np.float32),
+                       camera, residual.astype(np.float32), found, filled, measured)
+    return result if measured.all() else partial.completed(result, model, centre)
 
 
-def _guess_focal(seen: np.ndarray, points: Rig, size: np.ndarray) -> float:
+def _photo(seen: np.ndarray, model: FaceModel, points: Rig, focal: float, centre: np.ndarray
+           ) -> tuple[np.ndarray, np.ndarray, View, np.ndarray]:
+    """Identity, offset (V, 3), view and expression (1, K) of one picture's landmarks (1, L, 3)."""
+    weight = stable_weights(points)
+    view = _repose(View(seen, *pose.initial_pose(seen, points.mean, weight, focal, centre), focal, centre), points.mean,
+                   weight)
+    found = still.solve(view, points)
+    moved = np.tensordot(found.expression, points.expression, 1)
+    shape = points.mean + np.tensordot(found.identity, points.identity, 1)
+    offset = landmark_offset(found.target - moved - shape, found.view.rotation, points, moved,
+                             still.levels(found, points), shape)
+    return found.identity, _spread(model, points, found.identity, offset), found.view, found.expression
+
+
+def _clip(seen: np.ndarray, found: np.ndarray, model: FaceModel, points: Rig, focal: float, centre: np.ndarray,
+          runs: list[slice], fps: float, progress: Progress) -> tuple[np.ndarray, np.ndarray, View, np.ndarray]:
+    """Identity, offset (V, 3), view and expressions (T, K) of a clip's landmarks (T, L, 3), those `found` first."""
+    known = np.flatnonzero(found)
+    sample = known[np.unique(np.linspace(0, len(known) - 1, min(SAMPLE, len(known))).round().astype(int))]
+    identity, offset, at, sampled = _person(seen[sample], points, focal, centre, progress)
+    spread = _spread(model, points, identity, offset)
+    neutral = points.mean + np.tensordot(identity, points.identity, 1) + spread[points.vertex]
+    start = sampled[np.abs(np.arange(len(seen))[:, None] - sample).argmin(1)]
+    view = View(seen, *pose.initial_pose(seen, neutral, stable_weights(points), focal, centre), focal, centre)
+    return identity, spread, *_all_frames(view, neutral, points, at, runs, fps, start)
+
+
+def _spread(model: FaceModel, points: Rig, identity: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """(V, 3) metres: the landmarks' `offset` (L, 3) carried on over the mesh of a person."""
+    spread = spread_offset(model, points, offset)
+    return spread + tuck(model, model.mean_shape + np.tensordot(identity, model.identity_basis, 1) + spread)
+
+
+def guess_focal(seen: np.ndarray, points: Rig, size: np.ndarray) -> float:
     """Default focal length for landmarks (T, L, 3) in a frame of `size`."""
     weight = stable_weights(points)
     some = seen[:: max(1, len(seen) // 50)]
@@ -138,38 +162,58 @@ def _bridge(landmarks: np.ndarray, found: np.ndarray) -> np.ndarray:
     return out
 
 
-def stable_weights(points: Rig) -> np.ndarray:
-    """(L,) weights for the rigid pose: low where expressions move a point or MediaPipe is unsure of it."""
-    moves = np.einsum("k,klc->l", (0.5 * priors.sizes(points.names)) ** 2, points.expression**2)
-    weight = 1.0 / (noise(points) ** 2 + moves)
-    weight[points.index >= 468] = 0.0
-    return weight / weight.sum()
+@dataclass
+class _Person:
+    """What `_person` improves from round to round: identity (I,), landmark offset (L, 3), contact levels, expressions
+    (N, K) of the sampled frames, and their landmarks as they are deformed, (L, 3) at first, then (N, L, 3)."""
+
+    identity: np.ndarray
+    offset: np.ndarray
+    deformed: np.ndarray
+    at: contacts.Levels | None = None
+    expression: np.ndarray | None = None
+
+    def upsampled(self, step: int, count: int) -> _Person:
+        """From every `step`-th of `count` frames to all of them, each as the nearest one."""
+        assert self.expression is not None
+        nearest = np.minimum((np.arange(count) + step // 2) // step, len(self.expression) - 1)
+        return replace(self, expression=self.expression[nearest], deformed=self.deformed[nearest])
 
 
 def _person(seen: np.ndarray, points: Rig, focal: float, centre: np.ndarray, progress: Progress
-            ) -> tuple[np.ndarray, np.ndarray, contacts.Levels]:
-    """Identity, landmark offset (L, 3) and contact levels from sampled frames (N, L, 3)."""
+            ) -> tuple[np.ndarray, np.ndarray, contacts.Levels, np.ndarray]:
+    """Identity, landmark offset (L, 3), contact levels and expressions (N, K) from sampled frames (N, L, 3)."""
+    found = _Person(np.zeros(len(points.identity)), np.zeros_like(points.mean), points.mean)
+    thin = max(1, len(seen) // FEW)
+    for first, last, step in ((0, ROUNDS - LATE, thin), (ROUNDS - LATE, ROUNDS, 1)):
+        if first:
+            found = found.upsampled(thin, len(seen))
+        some = seen[::step]
+        start = pose.initial_pose(some, found.deformed, stable_weights(points), focal, centre)
+        view = View(some, *start, focal, centre)
+        for number in range(first, last):
+            view = _round(found, view, points, shift=number >= ROUNDS - LATE)
+            progress(number + 1, ROUNDS + 2)
+    assert found.at is not None and found.expression is not None
+    return found.identity, found.offset, found.at, np.clip(found.expression - _habit(found.expression), 0, 1)
+
+
+def _round(found: _Person, view: View, points: Rig, *, shift: bool) -> View:
+    """Pose, contact levels, expressions, identity and, with `shift`, the offset, each given the others."""
     weight, rows = stable_weights(points), measurements(points)
-    identity, offset = np.zeros(len(points.identity)), np.zeros_like(points.mean)
-    deformed: np.ndarray = points.mean
-    rotation, translation = pose.initial_pose(seen, deformed, weight, focal, centre)
-    view, expression = View(seen, rotation, translation, focal, centre), None
-    at = contacts.levels(observe(view, np.broadcast_to(deformed, seen.shape), weight), points)
-    for step in range(ROUNDS):
-        view = _repose(view, deformed, weight)
-        neutral = points.mean + np.tensordot(identity, points.identity, 1) + offset
-        raw = observe(view, np.broadcast_to(deformed, seen.shape), weight)
-        at = contacts.levels(raw, points)
-        target = contacts.correct(raw, points, at)
-        expression = solve_expressions(target, neutral, view.rotation, points, rows, start=expression)
-        moved = np.tensordot(expression - _habit(expression), points.expression, 1)
-        identity = _solve_identity(target - moved - points.mean - offset, view.rotation, points)
-        if step >= ROUNDS - 2:
-            shape = points.mean + np.tensordot(identity, points.identity, 1)
-            offset = landmark_offset(target - moved - shape, view.rotation, points, moved, at, shape)
-        deformed = points.mean + np.tensordot(identity, points.identity, 1) + offset + moved
-        progress(step + 1, ROUNDS + 2)
-    return identity, offset, at
+    view = _repose(view, found.deformed, weight)
+    neutral = points.mean + np.tensordot(found.identity, points.identity, 1) + found.offset
+    raw = observe(view, np.broadcast_to(found.deformed, view.points.shape), weight)
+    at = contacts.levels(raw, points)
+    target = contacts.correct(raw, points, at)
+    expression = solve_expressions(target, neutral, view.rotation, points, rows, start=found.expression, sweeps=DRAFT)
+    moved = np.tensordot(expression - _habit(expression), points.expression, 1)
+    found.identity = solve_identity(target - moved - points.mean - found.offset, view.rotation, points)
+    shape = points.mean + np.tensordot(found.identity, points.identity, 1)
+    if shift:
+        found.offset = landmark_offset(target - moved - shape, view.rotation, points, moved, at, shape)
+    found.deformed, found.at, found.expression = shape + found.offset + moved, at, expression
+    return view
 
 
 def _habit(expression: np.ndarray) -> np.ndarray:
@@ -179,25 +223,24 @@ def _habit(expression: np.ndarray) -> np.ndarray:
     return HABIT_SHARE * np.minimum(np.percentile(expression, 10, axis=0), HABIT_LIMIT)
 
 
-def _all_frames(seen: np.ndarray, neutral: np.ndarray, points: Rig, at: contacts.Levels, focal: float,
-                centre: np.ndarray, runs: list[slice], fps: float) -> tuple[View, np.ndarray]:
-    """Pose and expression of every frame, given the person."""
+def _all_frames(view: View, neutral: np.ndarray, points: Rig, at: contacts.Levels, runs: list[slice], fps: float,
+                start: np.ndarray) -> tuple[View, np.ndarray]:
+    """Pose and expression of every frame, given the person and expressions (T, K) to start from."""
     weight, rows = stable_weights(points), measurements(points)
-    rotation, translation = pose.initial_pose(seen, neutral, weight, focal, centre)
-    view = _repose(View(seen, rotation, translation, focal, centre), neutral, weight)
-    joined = np.ones(max(len(seen) - 1, 0), bool)
+    view = _repose(view, neutral, weight)
+    joined = np.ones(max(len(start) - 1, 0), bool)
     joined[[run.start - 1 for run in runs[1:]]] = False
+    deformed = np.broadcast_to(neutral, view.points.shape)
+    target = contacts.correct(observe(view, deformed, weight), points, at)
+    # Each frame by itself first: it is only there to tell the pose how the face is deformed.
+    draft = solve_expressions(target, neutral, view.rotation, points, rows, start=start, sweeps=DRAFT)
+    deformed = neutral + np.tensordot(draft, points.expression, 1)
+    view = _repose(view, deformed, weight)
+    angles, move = pose.smooth_pose(pose.angles_of(view.rotation), view.translation, runs, fps)
+    view = replace(view, rotation=pose.matrices_of(angles), translation=move)
+    target = contacts.correct(observe(view, deformed, weight), points, at)
     chain = boxsolve.Chain(priors.temporal_weights(points.names, fps), joined)
-    deformed, expression = np.broadcast_to(neutral, seen.shape), None
-    for last in (False, True):
-        if last:
-            view = _repose(view, deformed, weight)
-            angles, move = pose.smooth_pose(pose.angles_of(view.rotation), view.translation, runs, fps)
-            view = replace(view, rotation=pose.matrices_of(angles), translation=move)
-        target = contacts.correct(observe(view, deformed, weight), points, at)
-        expression = solve_expressions(target, neutral, view.rotation, points, rows, chain=chain, start=expression)
-        deformed = neutral + np.tensordot(expression, points.expression, 1)
-    return view, expression
+    return view, solve_expressions(target, neutral, view.rotation, points, rows, chain=chain, start=draft)
 
 
 def _repose(view: View, deformed: np.ndarray, weight: np.ndarray) -> View:
@@ -206,73 +249,31 @@ def _repose(view: View, deformed: np.ndarray, weight: np.ndarray) -> View:
     return replace(view, rotation=rotation, translation=translation)
 
 
-def observe(view: View, deformed: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """(T, L, 3) landmarks in model space, metres: seen x and y at the model's depth, MediaPipe's own relative depth.
-
-    `deformed` (T, L, 3) is the current shape, `weight` (L,) says which points fix the level of the depth.
-    """
-    turned = deformed @ view.rotation.transpose(0, 2, 1)
-    depth = turned[..., 2] + view.translation[:, None, 2]
-    across = (view.points[..., :2] - view.centre) * (depth / view.focal)[..., None] - view.translation[:, None, :2]
-    scale = view.translation[:, 2] / view.focal
-    deep = view.points[..., 2] * scale[:, None]
-    deep = deep - (deep @ weight - turned[..., 2] @ weight)[:, None]
-    camera = np.concatenate([across, deep[..., None]], -1)
-    return camera @ view.rotation
-
-
 def solve_expressions(target: np.ndarray, neutral: np.ndarray, rotation: np.ndarray, points: Rig, rows: Measurements, *,
-                      chain: boxsolve.Chain | None = None, start: np.ndarray | None = None) -> np.ndarray:
+                      chain: boxsolve.Chain | None = None, start: np.ndarray | None = None, sweeps: int = FINAL
+                      ) -> np.ndarray:
     """Expression weights (T, K) in [0, 1] that bring `neutral` (L, 3) onto `target` (T, L, 3), both in model space.
 
     `rotation` (T, 3, 3) says which direction of each frame was seen well; without a `chain` frames are independent.
+    `sweeps` bounds the effort, see `boxsolve.solve`.
     """
     names = points.names
     basis = rows.apply(points.expression)
-    gram, right = _normal_equations(rows.apply(target - neutral), basis, rows, rotation)
-    gram += priors.precision(names)
+    gram, right = normal_equations(rows.apply(target - neutral), basis, rows, rotation)
+    gram += priors.precision(names, gaze=bool((points.index >= IRIS_RIGHT).any()))
     if chain is None:
         chain = boxsolve.Chain(np.zeros(len(names)), np.zeros(max(len(target) - 1, 0), bool))
-    return boxsolve.solve(gram, right, chain, below=priors.caps(names), start=start)
+    return boxsolve.solve(gram, right, chain, below=priors.caps(names), start=start, sweeps=sweeps)
 
 
-def _normal_equations(residual: np.ndarray, basis: np.ndarray, rows: Measurements, rotation: np.ndarray
-                      ) -> tuple[np.ndarray, np.ndarray]:
-    """G (T, K, K) and b (T, K) of the weighted problem: residual (T, P, 3), basis (K, P, 3)."""
-    metric = seen_metric(rotation)
-    sides = side_visibility(rotation)
-    shares = np.stack([1 - rows.side, rows.side])
-    count = len(basis)
-    planes = basis.transpose(2, 0, 1)
-    blocks = np.stack([[[(planes[a] * w) @ planes[b].T for b in range(3)] for a in range(3)]
-                       for w in shares * rows.weight])
-    factors = np.einsum("ts,tab->tsab", sides, metric).reshape(len(rotation), -1)
-    gram = (factors @ blocks.reshape(-1, count * count)).reshape(-1, count, count)
-    weights = (sides @ shares) * rows.weight
-    pulled = residual @ metric * weights[..., None]
-    return gram, pulled.reshape(len(rotation), -1) @ basis.reshape(count, -1).T
-
-
-def seen_metric(rotation: np.ndarray) -> np.ndarray:
-    """(T, 3, 3) Rᵀ diag(1, 1, depth trust) R: squared errors in model space as the camera sees them."""
-    return np.einsum("tia,i,tib->tab", rotation, np.array([1.0, 1.0, DEPTH_TRUST]), rotation)
-
-
-def side_visibility(rotation: np.ndarray) -> np.ndarray:
-    """(T, 2) trust in the −x and the +x half of the face: the half that a yaw over 20° turns away fades out."""
-    yaw = np.degrees(pose.angles_of(rotation)[:, 1])
-    fade = np.stack([yaw, -yaw], 1)
-    return 1.0 - 0.9 * np.clip((fade - 20.0) / 25.0, 0, 1)
-
-
-def _solve_identity(residual: np.ndarray, rotation: np.ndarray, points: Rig) -> np.ndarray:
+def solve_identity(residual: np.ndarray, rotation: np.ndarray, points: Rig) -> np.ndarray:
     """(I,) coefficients that explain the mean residual (N, L, 3); prior N(0, 1), all frames count as a few."""
     plain = points.index < 468
     count = int(plain.sum())
     x = points.mean[plain, 0]
     rows = Measurements(np.flatnonzero(plain), np.full(count, -1), CORRELATION / noise(points)[plain] ** 2,
                         np.clip(0.5 + x / 0.03, 0, 1))
-    gram, right = _normal_equations(rows.apply(residual), rows.apply(points.identity), rows, rotation)
+    gram, right = normal_equations(rows.apply(residual), rows.apply(points.identity), rows, rotation)
     share = min(len(residual), 8) / len(residual)
     return np.linalg.solve(gram.sum(0) * share + np.eye(len(points.identity)), right.sum(0) * share)
 

@@ -7,7 +7,7 @@ is tracked in a crop around it. Tracking starts afresh at every cut.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from ml_backend.errors import UserInputError
 from ml_backend.progress import Progress, silent
 from ml_backend.reconstruct import cuts as cutting
 from ml_backend.reconstruct import mesh, tracklets
-from ml_backend.reconstruct.points import COUNT
+from ml_backend.reconstruct.follow import follow, in_place
 from ml_backend.reconstruct.tracklets import LARGEST, RIVAL, Sighting
 
 SURVEY_FRAMES = 8
@@ -25,11 +25,7 @@ SURVEY_STEP = 12
 MOST_FACES = 5
 DETECTOR_SHARE = 0.8
 """Side of the detector's box over that of the landmarks."""
-CROP_FACES = 2.4
-"""Side of the crop around a face, in faces."""
 AGAIN_FACES = 2.2
-ASTRAY = 0.7
-"""A face found this many face sizes from where it should be is another one."""
 SCAN_SHARE = 0.2
 """Share of the work that looking for cuts and faces beforehand takes."""
 
@@ -44,12 +40,14 @@ class LandmarkTrack:
     confidence : (T,) float32, 1 where found, 0 where not
     cuts : (T,) bool, True where a frame begins a new shot
     warnings : sentences for the user
+    source : the networks that measured them
     """
 
     landmarks: np.ndarray
     confidence: np.ndarray
     cuts: np.ndarray
     warnings: tuple[str, ...] = ()
+    source: str = "mediapipe"
 
 
 def detect(frames: Sequence[np.ndarray], *, face: str = LARGEST, progress: Progress = silent,
@@ -72,14 +70,13 @@ def detect(frames: Sequence[np.ndarray], *, face: str = LARGEST, progress: Progr
     if not len(frames):
         raise UserInputError(f"There is no picture in {source}; use a clip of at least one frame.")
     if face == LARGEST and _alone(frames):
-        watch = cutting.Watch(frames)
-        landmarks, begins = _follow(watch, len(frames), None, progress)
-        changes, rivals, boxes = np.array(watch.changes), 0, None
+        found = follow(frames, progress)
+        landmarks, begins, changes, rivals, boxes = found.landmarks, found.begins, found.changes, 0, None
     else:
         landmarks, begins, changes, boxes, rivals = _one_of_several(frames, face, progress, source)
     cuts = begins | cutting.face_cuts(changes, landmarks)
     _look_again(frames, landmarks, cuts, boxes)
-    return _checked(landmarks, cuts, rivals, face, source)
+    return checked(landmarks, cuts, rivals, face, source)
 
 
 def _alone(frames: Sequence[np.ndarray]) -> bool:
@@ -107,12 +104,14 @@ def _one_of_several(frames: Sequence[np.ndarray], face: str, progress: Progress,
     shots = cutting.shots(begins)
     sightings = _sightings(frames, shots)
     if not sightings:
-        raise _nobody(source)
+        raise nobody(source)
     found = tracklets.people(sightings, shots)
     chosen = found[tracklets.choose(found, face, source)]
     boxes = tracklets.boxes(chosen, shots, total, SURVEY_STEP)
-    landmarks, _ = _follow(zip(frames, begins, strict=True), total, boxes, progress, done=int(SCAN_SHARE * total))
-    return landmarks, begins, np.array(watch.changes), boxes, len(found) - 1
+    done = int(SCAN_SHARE * total)
+    seen = follow(frames, lambda number, of: progress(done + number * (total - done) // of, total), boxes=boxes,
+                  begins=begins)
+    return seen.landmarks, begins, np.array(watch.changes), boxes, len(found) - 1
 
 
 def _sightings(frames: Sequence[np.ndarray], shots: list[slice]) -> list[Sighting]:
@@ -137,52 +136,6 @@ def _spaced(shot: slice, step: int) -> np.ndarray:
     return np.linspace(shot.start, shot.stop - 1, count).round().astype(int)
 
 
-def _follow(stream: Iterable[tuple[np.ndarray, bool]], total: int, boxes: np.ndarray | None, progress: Progress, *,
-            done: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Landmarks (T, 478, 3) of one face, tracked from frame to frame, and the frames (T,) that begin a shot.
-
-    `boxes` (T, 3), centre and side, tell where to look; frames where they are NaN are passed over.
-    """
-    out = np.full((total, COUNT, 3), np.nan, np.float32)
-    begins = np.zeros(total, bool)
-    fresh = True
-    with mesh.face_mesh(static=total == 1, faces=1) as network:
-        for number, (frame, begins[number]) in enumerate(stream):
-            if begins[number] and not fresh:
-                mesh.reset(network)
-                fresh = True
-            box = None if boxes is None else boxes[number]
-            if box is None or np.isfinite(box[0]):
-                face = _look(network, frame, box, fresh=fresh and total > 1)
-                if face is not None:
-                    out[number] = face
-                elif box is not None and not fresh:
-                    mesh.reset(network)
-                fresh = face is None
-            progress(done + (number + 1) * (total - done) // total, total)
-    return out, begins
-
-
-def _look(network: mesh.Network, frame: np.ndarray, box: np.ndarray | None, *, fresh: bool) -> np.ndarray | None:
-    """(478, 3) landmarks in pixels of the frame, or None where there is no face or not at its place."""
-    window = None if box is None else np.array([*(box[:2] - CROP_FACES * box[2] / 2), CROP_FACES * box[2]])
-    image, scale, corner = mesh.view(mesh.rgb(frame), window)
-    faces = mesh.run(network, image)
-    if faces and fresh:
-        # Found by the detector, whose box is coarse: a second look starts from the landmarks.
-        faces = mesh.run(network, image) or faces
-    if not faces:
-        return None
-    face = faces[0] * scale
-    face[:, :2] += corner
-    return face if box is None or _in_place(face, box) else None
-
-
-def _in_place(face: np.ndarray, box: np.ndarray) -> bool:
-    centre = (face[:, :2].min(0) + face[:, :2].max(0)) / 2
-    return bool(np.linalg.norm(centre - box[:2]) < ASTRAY * box[2])
-
-
 def _look_again(frames: Sequence[np.ndarray], landmarks: np.ndarray, cuts: np.ndarray, boxes: np.ndarray | None
                 ) -> None:
     """Search frames without a face once more, enlarged around where it was or will be; fills `landmarks` in place."""
@@ -198,7 +151,7 @@ def _look_again(frames: Sequence[np.ndarray], landmarks: np.ndarray, cuts: np.nd
             for face in mesh.run(network, image)[:1]:
                 face *= scale
                 face[:, :2] += corner
-                if _in_place(face, box):
+                if in_place(face, box):
                     landmarks[frame] = face
 
 
@@ -213,10 +166,11 @@ def _places(landmarks: np.ndarray, shot: slice) -> tuple[list[int], np.ndarray]:
     return lost.tolist(), np.stack([np.interp(lost, known, values[:, axis]) for axis in range(3)], 1)
 
 
-def _checked(landmarks: np.ndarray, cuts: np.ndarray, rivals: int, face: str, source: str) -> LandmarkTrack:
+def checked(landmarks: np.ndarray, cuts: np.ndarray, rivals: int, face: str, source: str) -> LandmarkTrack:
+    """The track of `landmarks` (T, 478, 3) with what there is to say about it; raises `UserInputError` without one."""
     found = np.isfinite(landmarks[:, 0, 0])
     if not found.any():
-        raise _nobody(source)
+        raise nobody(source)
     if found.mean() < 0.5:
         raise UserInputError(f"The face was lost in {100 * (1 - found.mean()):.0f} % of the frames of {source}; use a "
                              "part in which it stays in view.")
@@ -230,6 +184,7 @@ def _checked(landmarks: np.ndarray, cuts: np.ndarray, rivals: int, face: str, so
     return LandmarkTrack(landmarks, found.astype(np.float32), cuts, tuple(notes))
 
 
-def _nobody(source: str) -> UserInputError:
+def nobody(source: str) -> UserInputError:
+    """What to raise where there is no face."""
     return UserInputError(f"No face was found in {source}; use a clip in which one face is well lit and looks "
                           "towards the camera.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from threading import RLock
 from typing import Any
 
 import cv2
@@ -15,6 +16,8 @@ from ml_backend.reconstruct.points import COUNT
 CROP_PIXELS = 384
 """Side of the picture that a crop is brought to."""
 UNREFINED = 468
+_ERRORS = RLock()
+"""Held while the error stream is turned away: two threads that do so at once would leave it turned away."""
 Network = Any
 """MediaPipe's solution objects, which have no usable types."""
 
@@ -159,17 +162,18 @@ def face_detector() -> Iterator[Network]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what C++ libraries write to the error stream off the user's terminal."""
-    try:
-        kept = os.dup(2)
-    except OSError:
-        yield
-        return
-    sink = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(sink)
+    """Keep what C++ libraries write to the error stream off the user's terminal; one thread at a time."""
+    with _ERRORS:
+        try:
+            kept = os.dup(2)
+        except OSError:
+            yield
+            return
+        sink = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(sink, 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(sink)

@@ -34,6 +34,12 @@ BROW_PAIRS = ((105, 159), (66, 159), (107, 168), (334, 386), (296, 386), (336, 1
 DEFAULT_NOISE = 0.0020
 _NOISE = ((OUTLINE, 0.0060), (LIPS_OUTER, 0.0014), (LIPS_INNER, 0.0012), (EYE_RIGHT, 0.0012), (EYE_LEFT, 0.0012),
           (BROWS, 0.0016), (CHIN, 0.0022), ((1, 4, 5, 195, 197, 6, 168, 2, 98, 327, 48, 278), 0.0016))
+NOSE_BASE = (2, 98, 327, 97, 326, 99, 328, 60, 290, 75, 305, 94, 19, 20, 250, 242, 462, 370, 141)
+SMOOTH_NOISE = 0.0060
+_STILL_NOISE = ((OUTLINE, 0.0100), (LIPS_OUTER, 0.0012), (LIPS_INNER, 0.0012), (EYE_RIGHT, 0.0010),
+                (EYE_LEFT, 0.0010), (BROWS, 0.0016), (NOSE_BASE, 0.0012))
+"""In one picture smooth skin, the nose's ridge too, is where the network expects it on an average face: on rendered
+heads it follows a turn by a seventh less than corners of eyes and mouth, lips and nostrils, which are seen."""
 CORRELATION = 0.15
 """Neighbouring points err alike: hundreds of them count as this share of as many independent ones."""
 
@@ -70,19 +76,21 @@ class Rig:
         return np.array([ends for ends in both if len(ends) == 2], int).reshape(-1, 2)
 
 
-def rig(model: FaceModel) -> Rig:
-    """Cut `model` down to its landmarks; a landmark named twice counts once."""
+def rig(model: FaceModel, measured: np.ndarray | None = None) -> Rig:
+    """Cut `model` down to its landmarks, to those `measured` (478,) bool if given; one named twice counts once."""
     index, first = np.unique(model.landmark_index, return_index=True)
+    if measured is not None:
+        index, first = index[measured[index]], first[measured[index]]
     vertex = model.landmark_vertex[first].astype(int)
     return Rig(index.astype(int), vertex, model.mean_shape[vertex].astype(float),
                model.identity_basis[:, vertex].astype(float), model.expression_basis[:, vertex].astype(float),
                model.names)
 
 
-def noise(points: Rig) -> np.ndarray:
-    """(L,) standard deviation of each landmark, metres on a face of natural size."""
-    sigma = np.full(len(points.index), DEFAULT_NOISE)
-    for group, value in _NOISE:
+def noise(points: Rig, *, still: bool = False) -> np.ndarray:
+    """(L,) standard deviation of each landmark, metres on a face of natural size; `still` for one picture."""
+    sigma = np.full(len(points.index), SMOOTH_NOISE if still else DEFAULT_NOISE)
+    for group, value in _STILL_NOISE if still else _NOISE:
         sigma[points.rows(group)] = value
     sigma[points.index >= IRIS_RIGHT] = 0.0030
     return sigma
@@ -112,8 +120,11 @@ class Measurements:
         return out
 
 
-def measurements(points: Rig) -> Measurements:
-    """Absolute rows for every landmark and, sharper, the differences an animator looks at: lips, lids, gaze, brows."""
+def measurements(points: Rig, *, still: bool = False) -> Measurements:
+    """Absolute rows for every landmark and, sharper, the differences an animator looks at: lips, lids, gaze, brows.
+
+    `still` where there is one picture, see `noise`.
+    """
     groups = [(LIP_PAIRS, 0.0002), (OUTER_LIP_PAIRS, 0.0008), (WIDTH_PAIRS, 0.0003),
               (LID_PAIRS_RIGHT + LID_PAIRS_LEFT, 0.0003), (BROW_PAIRS, 0.0010)]
     gaze = tuple((IRIS_RIGHT, corner) for corner in EYE_CORNERS_RIGHT)
@@ -121,7 +132,7 @@ def measurements(points: Rig) -> Measurements:
     groups.append((gaze, 0.0009))
     keep = points.index < IRIS_RIGHT
     first, second = [np.flatnonzero(keep)], [np.full(int(keep.sum()), -1)]
-    weight = [CORRELATION / noise(points)[keep] ** 2]
+    weight = [CORRELATION / noise(points, still=still)[keep] ** 2]
     for pairs, sigma in groups:
         rows = points.pair_rows(pairs)
         first.append(rows[:, 0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +14,8 @@ FOCAL_PER_SIDE = 1.2
 """Default focal length over the frame's longer side: a phone or a webcam at arm's length."""
 DEPTH_WEIGHT = 0.15
 """How much MediaPipe's depth counts beside x and y in the pose."""
-CHUNK = 400
+CHUNK = 48
+"""Frames solved together: what they need stays in the processor's cache."""
 NEGLIGIBLE = 0.1
 CONVERGED = 2e-5
 """A step below this (radians, metres) ends the iteration: a tenth of the smallest jitter of the landmarks."""
@@ -76,61 +78,86 @@ def refine_pose(points: np.ndarray, shape: np.ndarray, weight: np.ndarray, focal
     model = np.broadcast_to(shape, points.shape)
     weights = np.broadcast_to(weight, points.shape[:2])
     use = np.flatnonzero(weights.max(0) > NEGLIGIBLE * weights.max())
-    points, model, weights = points[:, use], model[:, use], weights[:, use]
-    out = [_refine_chunk(points[s], model[s], weights[s], focal, centre, rotation[s], translation[s], steps)
-           for s in (slice(i, i + CHUNK) for i in range(0, len(points), CHUNK))]
-    return np.concatenate([r for r, _ in out]), np.concatenate([t for _, t in out])
+    rotation, translation = rotation.copy(), translation.copy()
+    for first in range(0, len(points), CHUNK):
+        chunk = slice(first, first + CHUNK)
+        seen = _Seen.of(points[chunk, use], model[chunk, use], weights[chunk, use], focal, centre)
+        rotation[chunk], translation[chunk] = _refine_chunk(seen, rotation[chunk], translation[chunk], steps)
+    return rotation, translation
 
 
-def _refine_chunk(points: np.ndarray, model: np.ndarray, weights: np.ndarray, focal: float, centre: np.ndarray,
-                  rotation: np.ndarray, translation: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    observed = (points[..., :2] - centre) / focal
+@dataclass(frozen=True)
+class _Seen:
+    """What a chunk's pose is fitted to, points along the last axis: unit-focal pixels (T, 2, L) and relative depth
+    (T, L), model (T, 3, L), weights (T, L) and their shares, which sum to 1 in each frame."""
+
+    flat: np.ndarray
+    deep: np.ndarray
+    model: np.ndarray
+    weight: np.ndarray
+    share: np.ndarray
+
+    @classmethod
+    def of(cls, points: np.ndarray, model: np.ndarray, weights: np.ndarray, focal: float, centre: np.ndarray) -> _Seen:
+        share = weights / weights.sum(1, keepdims=True)
+        flat = np.ascontiguousarray((points[..., :2] - centre).transpose(0, 2, 1)) / focal
+        deep = (points[..., 2] - np.einsum("tl,tl->t", share, points[..., 2])[:, None]) / focal
+        return cls(flat, deep, np.ascontiguousarray(model.transpose(0, 2, 1)), weights, share)
+
+    def part(self, frames: np.ndarray) -> _Seen:
+        """The same for some `frames`."""
+        return _Seen(self.flat[frames], self.deep[frames], self.model[frames], self.weight[frames], self.share[frames])
+
+
+def _refine_chunk(seen: _Seen, rotation: np.ndarray, translation: np.ndarray, steps: int
+                  ) -> tuple[np.ndarray, np.ndarray]:
+    rotation, translation = rotation.copy(), translation.copy()
+    moving = np.arange(len(rotation))
     for _ in range(steps):
-        turned = model @ rotation.transpose(0, 2, 1)
-        residual, rows = _linearise(points, observed, turned, translation, weights, focal)
-        spread = np.median(np.abs(residual[..., :2]), axis=(1, 2))[:, None] * 1.4826 + 1e-9
-        error = np.linalg.norm(residual[..., :2], axis=-1)
-        w = weights * np.minimum(1.0, 2.5 * spread / np.maximum(error, 1e-12))
-        scaled = rows * np.sqrt(w)[..., None, None]
-        flat = scaled.reshape(len(points), -1, 6)
-        values = (residual * np.sqrt(w)[..., None]).reshape(len(points), -1)
-        normal = flat.transpose(0, 2, 1) @ flat
+        # Most frames arrive in two or three steps: only the others go on.
+        some = seen if len(moving) == len(rotation) else seen.part(moving)
+        residual, rows = _linearise(some, rotation[moving], translation[moving])
+        count = len(moving)
+        spread = np.median(np.abs(residual[:, :2]).reshape(count, -1), axis=1)[:, None] * 1.4826 + 1e-9
+        error = np.sqrt((residual[:, :2] ** 2).sum(1))
+        root = np.sqrt(some.weight * np.minimum(1.0, 2.5 * spread / np.maximum(error, 1e-12)))
+        flat = (rows * root[:, None, None]).reshape(count, 6, -1)
+        values = (residual * root[:, None]).reshape(count, -1, 1)
+        normal = flat @ flat.transpose(0, 2, 1)
         normal += 1e-9 * np.eye(6) * np.trace(normal, axis1=1, axis2=2)[:, None, None]
-        step = np.linalg.solve(normal, flat.transpose(0, 2, 1) @ values[..., None])[..., 0]
-        rotation = _exponential(np.clip(step[:, :3], -0.5, 0.5)) @ rotation
-        translation = translation + step[:, 3:]
-        translation[:, 2] = np.maximum(translation[:, 2], 0.05)
-        if float(np.abs(step).max()) < CONVERGED:
+        step = np.linalg.solve(normal, flat @ values)[..., 0]
+        rotation[moving] = exponential(np.clip(step[:, :3], -0.5, 0.5)) @ rotation[moving]
+        translation[moving] += step[:, 3:]
+        translation[moving, 2] = np.maximum(translation[moving, 2], 0.05)
+        moving = moving[np.abs(step).max(1) >= CONVERGED]
+        if not len(moving):
             break
     return rotation, translation
 
 
-def _linearise(points: np.ndarray, observed: np.ndarray, turned: np.ndarray, translation: np.ndarray,
-               weights: np.ndarray, focal: float) -> tuple[np.ndarray, np.ndarray]:
-    """Residuals (T, L, 3) and their Jacobian (T, L, 3, 6) in rotation vector and translation; unit focal length."""
-    camera = turned + translation[:, None]
-    depth = camera[..., 2]
-    seen = camera[..., :2] / depth[..., None]
-    share = weights / weights.sum(1, keepdims=True)
-    level = np.einsum("tl,tl->t", share, turned[..., 2])
-    deep = (points[..., 2] - np.einsum("tl,tl->t", share, points[..., 2])[:, None]) / focal
-    gap = DEPTH_WEIGHT * (deep - (turned[..., 2] - level[:, None]) / translation[:, None, 2])
-    residual = np.concatenate([observed - seen, gap[..., None]], -1)
-    rows = np.zeros((*camera.shape, 6))
-    x, y, z = np.moveaxis(turned, -1, 0)
-    u, v = np.moveaxis(seen, -1, 0)
+def _linearise(seen: _Seen, rotation: np.ndarray, translation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Residuals (T, 3, L) and their Jacobian (T, 6, 3, L) in rotation vector and translation; unit focal length."""
+    turned = rotation @ seen.model
+    x, y, z = turned[:, 0], turned[:, 1], turned[:, 2]
+    nearness = 1 / (z + translation[:, 2, None])
+    u, v = (x + translation[:, 0, None]) * nearness, (y + translation[:, 1, None]) * nearness
+    scale = DEPTH_WEIGHT / translation[:, 2, None]
+    mean_x, mean_y, level = (turned @ seen.share[..., None])[:, :, 0].T
+    residual = np.empty_like(seen.model)
+    residual[:, 0], residual[:, 1] = seen.flat[:, 0] - u, seen.flat[:, 1] - v
+    residual[:, 2] = DEPTH_WEIGHT * seen.deep - scale * (z - level[:, None])
+    rows = np.zeros((len(x), 6, 3, x.shape[1]), x.dtype)
     # d(camera)/d(omega) = -[turned]x ; d(camera)/d(t) = identity
-    rows[..., 0, 0], rows[..., 0, 1], rows[..., 0, 2] = -u * y / depth, (z + u * x) / depth, -y / depth
-    rows[..., 1, 0], rows[..., 1, 1], rows[..., 1, 2] = -(z + v * y) / depth, v * x / depth, x / depth
-    rows[..., 0, 3], rows[..., 0, 5] = 1 / depth, -u / depth
-    rows[..., 1, 4], rows[..., 1, 5] = 1 / depth, -v / depth
-    mean_x, mean_y = np.einsum("tl,tl->t", share, x), np.einsum("tl,tl->t", share, y)
-    rows[..., 2, 0] = DEPTH_WEIGHT * (y - mean_y[:, None]) / translation[:, None, 2]
-    rows[..., 2, 1] = -DEPTH_WEIGHT * (x - mean_x[:, None]) / translation[:, None, 2]
+    a, b = u * nearness, v * nearness
+    rows[:, 0, 0], rows[:, 1, 0], rows[:, 2, 0] = -a * y, z * nearness + a * x, -y * nearness
+    rows[:, 0, 1], rows[:, 1, 1], rows[:, 2, 1] = -z * nearness - b * y, b * x, x * nearness
+    rows[:, 3, 0] = rows[:, 4, 1] = nearness
+    rows[:, 5, 0], rows[:, 5, 1] = -a, -b
+    rows[:, 0, 2], rows[:, 1, 2] = scale * (y - mean_y[:, None]), -scale * (x - mean_x[:, None])
     return residual, rows
 
 
-def _exponential(vectors: np.ndarray) -> np.ndarray:
+def exponential(vectors: np.ndarray) -> np.ndarray:
     """(T, 3, 3) rotations of rotation vectors (T, 3) (Rodrigues)."""
     angle = np.linalg.norm(vectors, axis=1)[:, None, None]
     x, y, z = (vectors / np.maximum(angle[:, 0], 1e-12)).T

@@ -25,6 +25,7 @@ class Posed:
     normals : (V, 3) unit, camera space
     facing : (V,) cosine between the normal and the way to the camera
     person : (H, W) float32 in [0, 1], how surely a pixel shows the person; None where that is not known
+    share : how much this view is to say beside others, 1 = as much as any
     """
 
     number: int
@@ -34,6 +35,7 @@ class Posed:
     normals: np.ndarray
     facing: np.ndarray
     person: np.ndarray | None = None
+    share: float = 1.0
 
     def colours(self, pixels: np.ndarray) -> np.ndarray:
         """(N, 3) float32 in [0, 1] at `pixels` (N, 2), bilinear; the border's colour outside."""

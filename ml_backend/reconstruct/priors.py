@@ -22,6 +22,11 @@ _SPEED = {"eyeBlink": 0.8, "eyeLook": 0.25, "eyeWide": 0.1, "eyeSquint": 0.06, "
           "mouthRight": 0.06, "mouth": 0.15, "tongue": 0.05}
 DEFAULT_SIZE, DEFAULT_SPEED, MIRROR = 0.4, 0.1, 0.25
 """`MIRROR`: standard deviation of left minus right of a pair, except blinks and looks, which are free."""
+UNSEEN = 1e-3
+"""Standard deviation of where the eyes look when no iris is seen: lids alone would be taken for a look down."""
+LOPSIDED = 0.35
+"""Standard deviation of identity coefficients that move the two halves of a face apart rather than alike: their modes
+were learned from people who look a little past the camera, and from one picture would pass for a turn of the head."""
 
 
 def sizes(names: list[str]) -> np.ndarray:
@@ -35,9 +40,12 @@ def temporal_weights(names: list[str], fps: float) -> np.ndarray:
     return fps / 25.0 / speed**2
 
 
-def precision(names: list[str]) -> np.ndarray:
-    """(K, K) inverse prior covariance: sizes on the diagonal, left–right pairs tied to each other."""
-    out = np.diag(1.0 / sizes(names) ** 2)
+def precision(names: list[str], *, gaze: bool = True) -> np.ndarray:
+    """(K, K) inverse prior covariance: sizes on the diagonal, left–right pairs tied; without `gaze` the eyes rest."""
+    size = sizes(names)
+    if not gaze:
+        size[[name.startswith("eyeLook") for name in names]] = UNSEEN
+    out = np.diag(1.0 / size**2)
     place = {name: k for k, name in enumerate(names)}
     for name, k in place.items():
         other = place.get(name[:-4] + "Right") if name.endswith("Left") else None
@@ -48,6 +56,13 @@ def precision(names: list[str]) -> np.ndarray:
         out[k, other] -= tie
         out[other, k] -= tie
     return out
+
+
+def identity_precision(mean: np.ndarray, identity: np.ndarray) -> np.ndarray:
+    """(I,) inverse prior variances of the modes `identity` (I, L, 3) of landmarks `mean` (L, 3), symmetric as a set."""
+    distance = np.linalg.norm(mean[:, None] * [-1, 1, 1] - mean[None], axis=-1)
+    swapped = identity[:, distance.argmin(1)] * [-1, 1, 1]
+    return np.where((identity * swapped).sum((1, 2)) < 0, 1 / LOPSIDED**2, 1.0)
 
 
 def caps(names: list[str]) -> dict[int, int]:

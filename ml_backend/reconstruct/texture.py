@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +17,17 @@ from ml_backend.artefacts.character import Character
 from ml_backend.artefacts.face_track import FaceTrack
 from ml_backend.errors import UserInputError
 from ml_backend.face_model.model import FaceModel
-from ml_backend.reconstruct import illumination, unwrap
+from ml_backend.reconstruct import illumination, paint, points, unwrap
 from ml_backend.reconstruct.person import inner, person_mask
 from ml_backend.reconstruct.posed import Posed, neutral_shape, place, sample
 
 ALBEDO_FILE, CHARACTER_FILE = "detailed_albedo.png", "character.npz"
-TURNED = np.radians(8.0)
-SHUT = 0.7
+TURNED, STEEP = np.radians(8.0), np.radians(35.0)
+MOST_FRAMES, ALIKE = 14, 0.15
+"""Frames of which the texture is made, and how much the last one must differ from all others."""
+SIGNS = {"eyeBlink": 2.0, "jawOpen": 3.0, "mouthSmile": 1.5, "mouthPucker": 1.5, "mouthUpperUp": 1.5,
+         "browInnerUp": 1.0}
+"""Expressions by which frames are chosen, and their weights beside a turn by 8°."""
 BLINK_ON, BLINK_OFF = 0.5, 0.3
 DEFAULT_BLINK_RATE, DEFAULT_BLINK_SECONDS = 0.28, 0.2
 """Seventeen a minute, a fifth of a second: what people do in conversation (Bentivoglio et al. 1997 for the rate)."""
@@ -51,11 +56,15 @@ def make_character(track: FaceTrack, frames: Sequence[np.ndarray], model: FaceMo
     """
     neutral, triangles = neutral_shape(track, model), model.triangles()
     chosen = texture_frames(track, model, frames)
-    views = [_cut_out(place(track, model, number, frames[number], neutral, triangles), track) for number in chosen]
+    with ThreadPoolExecutor() as pool:
+        views = list(pool.map(lambda number: _cut_out(place(track, model, number, frames[number], neutral, triangles),
+                                                      track), chosen))
     light, tint = illumination.neutral(track.light)
     low = illumination.tinted_albedo(model, track.texture, tint)
-    sheet = unwrap.detailed_albedo(views, model, low, light, texture_side(track))
-    low = _toned(low, sheet, model)
+    sheet, scale = unwrap.detailed_albedo(views, model, low, light, texture_side(track))
+    # Where the light falls short, skin that is brighter than white would lose its colour: the light is raised instead.
+    light, low = (light * scale).astype(np.float32), low / np.float32(scale)
+    low = paint.inner_colours(views, track, model, neutral, _toned(low, sheet, model), light)
     _write_png(sheet, Path(folder) / ALBEDO_FILE)
     pose = track.pose()[track.confidence > 0] if (track.confidence > 0).any() else track.pose()
     rate, duration = blink_statistics(track)
@@ -86,11 +95,17 @@ def _toned(low: np.ndarray, sheet: np.ndarray, model: FaceModel) -> np.ndarray:
 
 
 def _cut_out(view: Posed, track: FaceTrack) -> Posed:
-    """`view` that knows which pixels are the person's: a mesh that reaches beyond the jaw sees the background."""
+    """`view` that knows which pixels are the person's skin: a mesh that reaches beyond the jaw sees the background, and
+    one whose lids or lips are not quite where they are sees an eye or teeth."""
     flat = track.landmarks[view.number, :, :2]
     side = float(np.ptp(flat, axis=0).max())
     window = np.array([*(flat.min(0) + flat.max(0)) / 2 - PERSON_FACES * side / 2, PERSON_FACES * side])
-    return replace(view, person=inner(person_mask(view.image, window), EDGE * side))
+    skin = inner(person_mask(view.image, window), EDGE * side)
+    holes = np.zeros(skin.shape, np.uint8)
+    for ring in (points.EYE_RIGHT, points.EYE_LEFT, points.LIPS_INNER):
+        cv2.fillPoly(holes, [np.round((flat[list(ring)] - 0.5) * 16).astype(np.int32)], (1,), shift=4)
+    # Half a pixel more, since the pixels at the edge are mixed.
+    return replace(view, person=skin * (1 - cv2.blur(holes.astype(np.float32), (3, 3)).clip(0, 0.5) * 2))
 
 
 def texture_side(track: FaceTrack) -> int:
@@ -110,22 +125,34 @@ def neutral_cost(track: FaceTrack, model: FaceModel) -> np.ndarray:
 
 
 def texture_frames(track: FaceTrack, model: FaceModel, frames: Sequence[np.ndarray]) -> list[int]:
-    """Frames to build the texture from: the calmest frontal one first, then turned to either side, then eyes shut."""
+    """Frames to build the texture from: the calmest frontal one first, then those that differ most from the chosen.
+
+    They differ by pose and by expression, so that the sides of the face, lids of shut eyes and lips of an open mouth
+    are among what is seen.
+    """
     cost = neutral_cost(track, model)
     order = np.argsort(cost, kind="stable")[: max(1, min(8, len(cost) // 10 + 1))]
     first = int(max(order, key=lambda number: _sharpness(frames[number], track, int(number)) / (1 + cost[number])))
-    out, yaw = [first], track.rotation[:, 1]
-    for sign in (1, -1):
-        side = sign * (yaw - yaw[first])
-        usable = np.isfinite(cost) & (side > TURNED) & (side < np.radians(35))
-        if usable.any():
-            calm = cost - np.abs(track.rotation[:, 1]) / np.radians(8.0)
-            out.append(int(np.argmin(np.where(usable, calm - 0.5 * side / TURNED, np.inf))))
-    shut = _shut(track)
-    if np.isfinite(cost[shut.argmax()]) and shut.max() > SHUT:
-        near = np.where(shut > min(SHUT, shut.max() - 0.05), cost, np.inf)
-        out.append(int(near.argmin()))
-    return list(dict.fromkeys(out))
+    usable = np.isfinite(cost) & (np.abs(track.rotation[:, 1] - track.rotation[first, 1]) < STEEP)
+    signs = _signs(track)
+    out, distance = [first], np.full(len(cost), np.inf)
+    while len(out) < MOST_FRAMES:
+        distance = np.minimum(distance, np.linalg.norm(signs - signs[out[-1]], axis=1))
+        following = int(np.where(usable, distance, -1.0).argmax())
+        if not usable[following] or distance[following] < ALIKE:
+            break
+        out.append(following)
+    return out
+
+
+def _signs(track: FaceTrack) -> np.ndarray:
+    """(T, S) what makes two frames show different skin, each in steps that matter."""
+    names = [str(name) for name in track.expression_names]
+    groups = [[k for k, name in enumerate(names) if name.startswith(start)] for start in SIGNS]
+    said = [track.expression[:, group].mean(1) * gain for group, gain in zip(groups, SIGNS.values(), strict=True)
+            if group]
+    turned = track.rotation[:, :2] / TURNED
+    return np.concatenate([turned, np.reshape(said, (-1, len(track))).T], 1)
 
 
 def _shut(track: FaceTrack) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ml_backend.artefacts.face_track import FaceTrack, validate
 from ml_backend.errors import UserInputError
@@ -26,14 +27,17 @@ LONG_GAP = 1.0
 
 def track_clip(frames: Sequence[np.ndarray], model: FaceModel, *, fps: float = 25.0, face: str = LARGEST,
                progress: Progress = silent, warn: Callable[[str], None] = lambda sentence: None,
-               source: str = "the clip") -> FaceTrack:
+               source: str = "the clip", detect: Callable[..., landmarks.LandmarkTrack] = landmarks.detect
+               ) -> FaceTrack:
     """The first result of `track_with_cuts`."""
-    return track_with_cuts(frames, model, fps=fps, face=face, progress=progress, warn=warn, source=source)[0]
+    return track_with_cuts(frames, model, fps=fps, face=face, progress=progress, warn=warn, source=source,
+                           detect=detect)[0]
 
 
 def track_with_cuts(frames: Sequence[np.ndarray], model: FaceModel, *, fps: float = 25.0, face: str = LARGEST,
                     progress: Progress = silent, warn: Callable[[str], None] = lambda sentence: None,
-                    source: str = "the clip") -> tuple[FaceTrack, np.ndarray]:
+                    source: str = "the clip", detect: Callable[..., landmarks.LandmarkTrack] = landmarks.detect
+                    ) -> tuple[FaceTrack, np.ndarray]:
     """Measure one person in a clip; also returns (T,) bool, true where a frame begins a new shot.
 
     Parameters
@@ -45,6 +49,7 @@ def track_with_cuts(frames: Sequence[np.ndarray], model: FaceModel, *, fps: floa
     progress : called about once a frame
     warn : takes one sentence for the user
     source : what to call the input in messages
+    detect : finds and follows the face, see `providers`
 
     Raises
     ------
@@ -54,18 +59,20 @@ def track_with_cuts(frames: Sequence[np.ndarray], model: FaceModel, *, fps: floa
     if not len(frames):
         raise UserInputError(f"There is no picture in {source}; use a clip of at least one frame.")
     total = len(frames) + max(len(frames) // 8, 12)
-    found = landmarks.detect(frames, face=face, progress=lambda done, _: progress(done, total), source=source)
+    found = detect(frames, face=face, progress=lambda done, _: progress(done, total), source=source)
     for sentence in found.warnings:
         warn(sentence)
     size = np.array([frames[0].shape[1], frames[0].shape[0]], np.int32)
     rest = total - len(frames) - 1
-    fit = fit_landmarks(found.landmarks, size, model, fps, cuts=found.cuts,
-                        progress=lambda done, of: progress(len(frames) + rest * done // of, total))
-    runs = pose.segments(fit.landmarks, found.cuts)
-    _remarks(fit, runs, fps, warn)
-    track = assemble(fit, found.confidence, size, model, fps)
-    light, texture = _colours(track, frames, model)
-    track = FaceTrack(**{**vars(track), "light": light, "texture": texture})
+    # Matrices as small as these are multiplied faster than threads can be told to.
+    with threadpool_limits(1, user_api="blas"):
+        fit = fit_landmarks(found.landmarks, size, model, fps, cuts=found.cuts,
+                            progress=lambda done, of: progress(len(frames) + rest * done // of, total))
+        runs = pose.segments(fit.landmarks, found.cuts)
+        _remarks(fit, runs, fps, warn)
+        track = assemble(fit, found.confidence, size, model, fps)
+        light, texture = _colours(track, frames, model)
+    track = FaceTrack(**{**vars(track), "light": light, "texture": texture, "source": np.array(found.source)})
     validate(track)
     progress(total, total)
     cuts = np.zeros(len(track), bool)
@@ -82,7 +89,7 @@ def assemble(fit: FitResult, confidence: np.ndarray, size: np.ndarray, model: Fa
     return FaceTrack(np.array(float(fps)), size.astype(np.int32), np.array(fit.focal), fit.landmarks.astype(np.float32),
                      sure.astype(np.float32), fit.expression, np.array(model.names), fit.rotation, fit.translation,
                      fit.identity, fit.shape_offset, np.zeros(len(model.texture_basis), np.float32), light,
-                     crop_square(fit.landmarks[fit.found], size))
+                     crop_square(fit.landmarks[fit.found], size), measured=fit.measured)
 
 
 def crop_square(points: np.ndarray, size: np.ndarray) -> np.ndarray:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy.spatial import cKDTree
 
 from ml_backend.face_model.model import FaceModel
-from ml_backend.reconstruct import illumination, points
+from ml_backend.reconstruct import illumination
 from ml_backend.reconstruct.posed import Posed
 from ml_backend.reconstruct.raster import Coverage, cover, depth_map
 
 OCCLUSION = 0.004
 """Metres a texel may lie behind what is drawn before it and still count as seen."""
-LID_GUARD, LIP_GUARD = (0.0012, 0.0030), (0.0006, 0.0020)
-OPEN_LIPS = 0.002
-BRIGHTEST = 1.1
-"""No skin reflects more than it gets; what seems to is a highlight or a shadow that the light does not know of."""
+BRIGHTEST = 1.8
+"""Skin that reflects more than it gets is a highlight, or in a shadow that the light does not know of, up to this."""
+OUTLIER = 0.07
+"""Difference from what all views say at which a view's say is halved: hair in the wind, a hand, a highlight."""
+AGREEMENTS = 2
+FULL = 0.5
+"""Sum of weights from which a texel counts as seen."""
+PAINTED = ("skin", "lids_left", "lids_right", "ear_left", "ear_right")
+"""Parts whose materials show the texture."""
 
 
 @dataclass(frozen=True)
@@ -35,67 +40,93 @@ class Chart:
     cover: Coverage
     triangles: np.ndarray
 
+    def part(self, chosen: np.ndarray) -> Chart:
+        """The same with the texels `chosen` (N,) bool only."""
+        cover = self.cover
+        return Chart(Coverage(cover.size, cover.pixel[chosen], cover.triangle[chosen], cover.weights[chosen]),
+                     self.triangles)
+
 
 def chart(model: FaceModel, side: int) -> Chart:
     """Rasterise the skin's UV triangles into `side` × `side` texels, row 0 at v = 1."""
     quads = model.faces[:, 3] >= 0
     corners = np.concatenate([model.faces[:, :3], model.faces[quads][:, [0, 2, 3]]])
     texture = np.concatenate([model.face_uvs[:, :3], model.face_uvs[quads][:, [0, 2, 3]]])
-    named = "skin" in [str(name) for name in model.part_names]
-    skin = model.part("skin")[corners].all(1) if named else np.ones(len(corners), bool)
+    names = [str(name) for name in model.part_names]
+    skin = np.ones(len(corners), bool)
+    if "skin" in names:
+        painted = np.any([model.part(name) for name in PAINTED if name in names], axis=0)
+        skin = painted[corners].all(1)
     flat = model.uv[texture[skin]].astype(float)
     flat = np.stack([flat[..., 0] * side - 0.5, (1 - flat[..., 1]) * side - 0.5], -1)
     return Chart(cover(flat, (side, side)), corners[skin])
 
 
 def detailed_albedo(views: Sequence[Posed], model: FaceModel, low: np.ndarray, light: np.ndarray, side: int
-                    ) -> np.ndarray:
-    """(side, side, 3) uint8 RGB: the first view's skin, holes filled by the others, the unseen by `low` (V, 3).
+                    ) -> tuple[np.ndarray, float]:
+    """(side, side, 3) uint8 RGB: what the views agree on, the unseen carried on from `low` (V, 3).
 
-    Colours are divided by the irradiance of `light` (9, 3); the low-frequency albedo is matched in colour.
+    Also the factor ≥ 1 that colours are divided by, and `light` is to be multiplied by, so that they are below 1.
+
+    Colours are divided by the irradiance of `light` (9, 3) and matched to the first view's by a smooth field. Each
+    view weighs by how squarely it sees a texel, and less the further it is from what the others say.
     """
-    sheet = chart(model, side)
-    base = sheet.cover.interpolate(low, sheet.triangles)
-    total, colour = np.zeros(len(base)), np.zeros_like(base)
-    first: tuple[np.ndarray, np.ndarray] | None = None
-    for view in views:
-        weight, seen = _sampled(view, sheet, model, light)
-        weight = _feathered(sheet, weight)
-        if first is None:
-            first = weight, seen
-        else:
-            seen = _matched(sheet, seen, weight, *first)
-            weight = weight * np.clip(1 - first[0] / 0.35, 0, 1)
-        total += weight
-        colour += weight[:, None] * seen
-    colour /= np.maximum(total, 1e-6)[:, None]
-    return _blend(sheet, model, base, colour, np.clip(total / 0.3, 0, 1))
+    whole = chart(model, side)
+    base = whole.cover.interpolate(low, whole.triangles)
+    near = whole.cover.interpolate(model.region("face")[:, None].astype(float), whole.triangles)[:, 0] > 0
+    sheet = whole.part(near)
+    with ThreadPoolExecutor() as pool:
+        first, *others = pool.map(lambda view: _sampled(view, sheet, model, light), views)
+        matched = pool.map(lambda other: (other[0], _matched(sheet, other[1], other[0], *first)), others)
+        weights, seen = zip(first, *matched, strict=True)
+    total, colour = _agreed(np.stack(seen), np.stack(weights))
+    trust, known = np.zeros(len(base)), base.copy()
+    trust[near], known[near] = np.clip(total / FULL, 0, 1), colour
+    high = float(np.percentile(colour[total > FULL], 99.97)) if (total > FULL).sum() > 100 else 1.0
+    scale = float(np.clip(high, 1, BRIGHTEST))
+    return _blend(whole, model, base / scale, known / scale, trust), scale
+
+
+def _agreed(seen: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sum of weights (N,) and robust mean (N, 3) of `seen` (C, N, 3) with `weights` (C, N)."""
+    total = weights.sum(0)
+    mean = np.einsum("cn,cnk->nk", weights, seen) / np.maximum(total, 1e-6)[:, None]
+    for _ in range(AGREEMENTS):
+        gap = seen - mean
+        firm = weights / (1 + np.einsum("cnk,cnk->cn", gap, gap) / (3 * OUTLIER**2))
+        mean = np.einsum("cn,cnk->nk", firm, seen) / np.maximum(firm.sum(0), 1e-6)[:, None]
+    return total, mean
 
 
 def _sampled(view: Posed, sheet: Chart, model: FaceModel, light: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (N,) and albedo (N, 3) of every texel in one view."""
-    camera = sheet.cover.interpolate(view.camera, sheet.triangles)
-    normal = sheet.cover.interpolate(view.normals, sheet.triangles)
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
-    pixel = sheet.cover.interpolate(view.pixel, sheet.triangles)
+    """Weights (N,) and albedo (N, 3) float32 of every texel in one view."""
+    region = np.clip(model.region("face") * 4, 0, 1)
+    values = np.concatenate([view.camera, view.normals, view.pixel, region[:, None]], 1)
+    texels = sheet.cover.interpolate(values.astype(np.float32), sheet.triangles)
+    camera, normal, pixel, weight = texels[:, :3], texels[:, 3:6], texels[:, 6:8], texels[:, 8]
+    normal = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
     facing = -(normal * camera).sum(1) / np.linalg.norm(camera, axis=1)
-    vertex = vertex_trust(view, model)
-    weight = sheet.cover.interpolate(vertex[:, None], sheet.triangles)[:, 0]
-    weight = weight * np.clip((facing - 0.15) / 0.5, 0, 1) ** 1.5 * view.inside(pixel)
+    weight = weight * np.clip((facing - 0.08) / 0.5, 0, 1) ** 1.5 * view.inside(pixel)
     weight *= _unstretched(view, sheet, model)[sheet.cover.triangle]
-    weight *= _visible(view, sheet, pixel, camera[:, 2])
-    weight *= view.shows_person(pixel)
+    weight *= _visible(view, sheet, model, pixel, camera[:, 2])
+    weight *= view.shows_person(pixel) * view.share
     albedo = view.colours(pixel) / illumination.irradiance(normal, light)
-    return weight, np.minimum(albedo, BRIGHTEST)
+    return _feathered(sheet, weight).astype(np.float32), np.minimum(albedo, BRIGHTEST).astype(np.float32)
 
 
-def _visible(view: Posed, sheet: Chart, pixel: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """(N,) 1 where no other skin lies before the texel."""
-    corners = sheet.triangles
-    height, width = view.image.shape[:2]
-    drawn = cover(view.pixel[corners], (height, width), depth=view.camera[corners, 2])
+def _visible(view: Posed, sheet: Chart, model: FaceModel, pixel: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """(N,) 1 where no other skin of the face lies before the texel."""
+    turned = view.facing[sheet.triangles].max(1) > 0
+    corners = sheet.triangles[turned & (model.region("face")[sheet.triangles].max(1) > 0)]
+    if not len(corners):
+        return np.ones(len(pixel))
+    size = np.array(view.image.shape[1::-1])
+    low = np.clip(np.floor(view.pixel[corners].min((0, 1))), 0, size - 1).astype(int)
+    high = np.clip(np.ceil(view.pixel[corners].max((0, 1))) + 1, low + 1, size).astype(int)
+    drawn = cover(view.pixel[corners] - low, (int(high[1] - low[1]), int(high[0] - low[0])),
+                  depth=view.camera[corners, 2])
     nearest = depth_map(drawn, view.camera[:, 2], corners)
-    x, y = np.clip(np.round(pixel), 0, [width - 1, height - 1]).astype(int).T
+    x, y = np.clip(np.round(pixel - low), 0, high - low - 1).astype(int).T
     return (depth <= nearest[y, x] + OCCLUSION).astype(float)
 
 
@@ -107,31 +138,6 @@ def _unstretched(view: Posed, sheet: Chart, model: FaceModel) -> np.ndarray:
 
     ratio = area(view.camera) / np.maximum(area(model.mean_shape), 1e-12)
     return np.clip((ratio - 0.15) / 0.35, 0, 1)
-
-
-def vertex_trust(view: Posed, model: FaceModel) -> np.ndarray:
-    """(V,) face skin without the edge of the lids and, where the mouth is open, of the inner lips."""
-    trust = np.clip(model.region("face") * 4, 0, 1)
-    rig = points.rig(model)
-    for ring in (points.EYE_RIGHT, points.EYE_LEFT):
-        trust = trust * _away(view.camera, rig.vertex[rig.rows(ring)], LID_GUARD)
-    pairs = rig.pair_rows(points.LIP_PAIRS)
-    if len(pairs):
-        upper, lower = (view.camera[rig.vertex[pairs[:, end]]] for end in (0, 1))
-        if float(np.linalg.norm(upper - lower, axis=1).max()) > OPEN_LIPS:
-            trust = trust * _away(view.camera, rig.vertex[rig.rows(points.LIPS_INNER)], LIP_GUARD)
-    return trust
-
-
-def _away(shape: np.ndarray, ring: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
-    """(V,) 0 near the closed curve through vertices `ring`, 1 beyond, rising between the `limits` in metres."""
-    if len(ring) < 3:
-        return np.ones(len(shape))
-    ends = np.roll(ring, -1)
-    share = np.linspace(0, 1, 8)[:, None, None]
-    curve = (shape[ring] * (1 - share) + shape[ends] * share).reshape(-1, 3)
-    distance = cKDTree(curve).query(shape, distance_upper_bound=2 * limits[1])[0]
-    return np.clip((np.minimum(distance, 1.0) - limits[0]) / (limits[1] - limits[0]), 0, 1)
 
 
 def _feathered(sheet: Chart, weight: np.ndarray) -> np.ndarray:
@@ -148,9 +154,14 @@ def _matched(sheet: Chart, albedo: np.ndarray, weight: np.ndarray, base_weight: 
     both = np.clip(np.minimum(weight, base_weight) - 0.05, 0, 0.3) / 0.3
     if (both > 0.2).sum() < 100:
         return albedo
-    gap = np.clip(base - albedo, -0.25, 0.25)
-    field = push_pull(sheet.cover.image(gap), sheet.cover.image(both[:, None])[..., 0])
-    field = _wide_blur(field, sheet.cover.size[0] / 80)
+    side = sheet.cover.size[0]
+    gap = np.concatenate([np.clip(base - albedo, -0.25, 0.25) * both[:, None], both[:, None]], 1)
+    # So smooth a field needs a quarter of the resolution.
+    small = cv2.resize(sheet.cover.image(gap), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    mass = small[..., 3]
+    field = push_pull(small[..., :3] / np.maximum(mass, 1e-6)[..., None], mass)
+    field = cv2.GaussianBlur(field, (0, 0), max(side / 320, 0.5))
+    field = cv2.resize(field, (side, side), interpolation=cv2.INTER_LINEAR)
     return albedo + field.reshape(-1, 3)[sheet.cover.pixel]
 
 

@@ -6,26 +6,19 @@ shipped, so both are used where the user has them, and an embedded encoder stand
 
 from __future__ import annotations
 
-import os
+import warnings
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ml_backend.errors import DependencyError, UserInputError
+from ml_backend import insightface_pack
+from ml_backend.errors import UserInputError
 from ml_backend.refine.config import FEATURE_SIZE, Frames
 from ml_backend.refine.resnet import ResNet18, load_resnet18
-
-ARCFACE_ROOT = "PARLEY_INSIGHTFACE_ROOT"
-ARCFACE_SIZE = 112
-ARCFACE_POINTS = np.array(
-    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]], np.float32
-)
-"""Where ArcFace wants eyes (image left, image right), nose tip and mouth corners in its 112x112 picture, pixels."""
 
 EYE_CORNERS = ((33, 133), (362, 263))
 NOSE_TIP, MOUTH_CORNERS = 1, (61, 291)
@@ -106,17 +99,23 @@ class EmbeddedIdentity:
 
 
 class ArcFaceIdentity:
-    """ArcFace's recognition network from an insightface model pack, by onnxruntime.
+    """ArcFace's recognition network from an insightface model pack, aligned and run by insightface.
 
     Parameters
     ----------
-    path : an ONNX file with input (N, 3, 112, 112) and output (N, 512)
+    network : insightface's object
+
+    Raises
+    ------
+    UserInputError
+        Unless it gives 512 numbers.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.session = _session(path)
-        self.input = self.session.get_inputs()[0].name
-        self.name = f"arcface-{path.stem}"
+    def __init__(self, network: Any) -> None:
+        if network.output_shape[-1] != FEATURE_SIZE:
+            raise UserInputError(f"{network.model_file} gives no {FEATURE_SIZE} numbers; take another model pack.")
+        self.network = network
+        self.name = f"arcface-{Path(network.model_file).stem}"
 
     def encode(self, frames: Frames, landmarks: np.ndarray | None) -> np.ndarray:
         """See `IdentityEncoder.encode`; frames without finite landmarks get the mean feature of the others.
@@ -131,81 +130,42 @@ class ArcFaceIdentity:
         good = np.isfinite(landmarks).all((1, 2))
         features = np.zeros((len(frames), FEATURE_SIZE), np.float32)
         for i in np.flatnonzero(good):
-            face = align_face(frames[i], landmarks[i])
-            blob = ((face.astype(np.float32) - 127.5) / 127.5).transpose(2, 0, 1)[None]
-            features[i] = self.session.run(None, {self.input: blob})[0][0]
+            features[i] = self._feature(frames[i], landmarks[i])
         features[good] /= np.linalg.norm(features[good], axis=1, keepdims=True) + 1e-8
         features[~good] = features[good].mean(0)
         return features / (np.linalg.norm(features, axis=1, keepdims=True) + 1e-8)
 
 
+    def _feature(self, frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        from insightface.app.common import Face
+
+        # insightface takes its own five points and OpenCV's order of colours.
+        picture = np.ascontiguousarray(frame[..., ::-1])
+        with warnings.catch_warnings():
+            # scikit-image warns of a call that insightface makes.
+            warnings.simplefilter("ignore", FutureWarning)
+            return self.network.get(picture, Face(kps=five_points(landmarks)))
+
+
 def five_points(landmarks: np.ndarray) -> np.ndarray:
-    """Eyes, nose tip and mouth corners (5, 2), in the order of `ARCFACE_POINTS`, from MediaPipe's points (478, 2)."""
+    """Eyes (image left, image right), nose tip and mouth corners (5, 2) from MediaPipe's points (478, 2)."""
     eyes = [landmarks[list(pair)].mean(0) for pair in EYE_CORNERS]
     return np.stack([*eyes, landmarks[NOSE_TIP], *landmarks[list(MOUTH_CORNERS)]]).astype(np.float32)
 
 
-def align_face(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """The face of `frame` (H, W, 3) uint8 moved, turned and scaled to ArcFace's 112x112 template, uint8."""
-    matrix = similarity(five_points(landmarks), ARCFACE_POINTS)
-    return cv2.warpAffine(frame, matrix, (ARCFACE_SIZE, ARCFACE_SIZE), flags=cv2.INTER_LINEAR)
-
-
-def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Least-squares similarity transform (2, 3) that takes points `source` (N, 2) to `target` (N, 2)."""
-    a, b = source - source.mean(0), target - target.mean(0)
-    # As complex numbers a turn with a scale is one factor, and its least squares one division.
-    x, y = a[:, 0] + 1j * a[:, 1], b[:, 0] + 1j * b[:, 1]
-    factor = (np.conj(x) * y).sum() / (np.abs(x) ** 2).sum()
-    turn = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
-    return np.column_stack([turn, target.mean(0) - turn @ source.mean(0)])
-
-
-def _session(path: Path) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise DependencyError("ArcFace needs onnxruntime; install it with: pip install 'parley[identity]'.") from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises its own types, which it does not export
-        raise UserInputError(f"{path} can't be loaded as an ONNX network; fetch the insightface pack again.") from error
-
-
-def find_arcface(root: Path) -> Path:
-    """The recognition network among the ``.onnx`` files under `root`: 112x112 pixels in, 512 numbers out.
-
-    Raises
-    ------
-    UserInputError
-        If there is none.
-    """
-    for path in sorted(Path(root).rglob("*.onnx")):
-        session = _session(path)
-        shape_in, shape_out = session.get_inputs()[0].shape, session.get_outputs()[0].shape
-        if list(shape_in[1:]) == [3, ARCFACE_SIZE, ARCFACE_SIZE] and shape_out[-1] == FEATURE_SIZE:
-            return path
-    raise UserInputError(f"{root} has no ArcFace network; let {ARCFACE_ROOT} name an insightface pack.")
-
-
 def identity_encoder(choice: str = "auto") -> IdentityEncoder:
-    """The identity encoder `choice`: "arcface", "embedded", or "auto" = ArcFace if a pack is installed.
+    """The identity encoder `choice`: "arcface", "embedded", or "auto" = ArcFace if the user named a pack's folder.
 
     Raises
     ------
     UserInputError, DependencyError
-        If ArcFace is asked for and the pack or onnxruntime is missing.
+        If ArcFace is asked for and the pack or insightface is missing, or a network is damaged.
     """
     if choice not in ("auto", "arcface", "embedded"):
         raise UserInputError(f"There is no identity encoder {choice!r}; use 'auto', 'arcface' or 'embedded'.")
-    root = os.environ.get(ARCFACE_ROOT, "")
-    if choice == "arcface" and not root:
-        raise DependencyError(f"ArcFace is asked for, but {ARCFACE_ROOT} names no insightface pack; set it.")
-    if choice == "embedded" or not root:
+    if choice == "embedded" or (choice == "auto" and not insightface_pack.chosen()):
         return EmbeddedIdentity()
-    return ArcFaceIdentity(find_arcface(Path(root)))
+    return ArcFaceIdentity(insightface_pack.load(insightface_pack.RECOGNITION, "ArcFace"))
 
 
 def spatial_trunk(resnet: Path | None = None) -> tuple[str, EmbeddedTrunk | ResNet18]:

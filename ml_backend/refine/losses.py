@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ml_backend.metrics.image import ssim_map
+
 LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
 RIGHT_EYE = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
 LEFT_EYE = (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249)
@@ -53,26 +55,6 @@ def edge_loss(output: Tensor, target: Tensor, weight: Tensor | None = None) -> T
     rows = weighted_l1(output.diff(dim=2), target.diff(dim=2), None if weight is None else weight[:, :, 1:])
     columns = weighted_l1(output.diff(dim=3), target.diff(dim=3), None if weight is None else weight[..., 1:])
     return rows + columns
-
-
-def ssim_map(a: Tensor, b: Tensor, *, span: float = 2.0) -> Tensor:
-    """Structural similarity per pixel (Wang et al. 2004): Gaussian window of 11 pixels, σ = 1.5, without padding.
-
-    Parameters
-    ----------
-    a, b : (B, C, H, W) float, H and W at least 11
-    span : distance of white from black; 2 for pictures in [-1, 1]
-    """
-    c = a.shape[1]
-    x = torch.arange(11, device=a.device, dtype=a.dtype) - 5
-    kernel = torch.exp(-x.square() / (2 * 1.5**2))
-    kernel = (kernel / kernel.sum()).expand(5 * c, 1, 11)
-    stack = torch.cat([a, b, a * a, b * b, a * b], 1)
-    blurred = F.conv2d(F.conv2d(stack, kernel[:, :, :, None], groups=5 * c), kernel[:, :, None, :], groups=5 * c)
-    ma, mb, aa, bb, ab = blurred.split(c, dim=1)
-    c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
-    top = (2 * ma * mb + c1) * (2 * (ab - ma * mb) + c2)
-    return top / ((ma * ma + mb * mb + c1) * (aa - ma * ma + bb - mb * mb + c2))
 
 
 def structure_loss(output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:

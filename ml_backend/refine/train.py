@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from ml_backend.errors import ArtefactError, Cancelled, UserInputError
+from ml_backend.metrics.image import Quality, measure
 from ml_backend.progress import Progress, silent
 from ml_backend.refine.config import Frames, RefinerConfig, TrainOptions
 from ml_backend.refine.dataset import PairSequence, from_network
 from ml_backend.refine.device import best_device, calm_threads
 from ml_backend.refine.identity import IdentityEncoder, identity_encoder, spatial_trunk, to_batch
 from ml_backend.refine.memory import anchors, interpolate_anchors
-from ml_backend.refine.quality import Quality, measure
 from ml_backend.refine.trainer import Trainer, pick_frames
 from ml_backend.refine.weights import RefinerWeights, load_weights, save_weights
 
@@ -36,7 +36,7 @@ class RefineReport:
     ----------
     weights : the file written
     steps, seconds : of training, over all resumed parts
-    before, after : figures of the tail's composites and refined frames, see `ml_backend.refine.quality.Quality`
+    before, after : figures of the tail's composites and refined frames, see `ml_backend.metrics.image.Quality`
     curve : (seconds, error) of each look at the tail
     pass_through : the tail got no better, so that `apply` will return the composites
     message : one sentence for the user

@@ -19,6 +19,9 @@ PORTRAIT_FOCAL = 2.4
 DISTANCE = 0.95
 """Metres from the camera to the head."""
 
+HAIR = "short"
+"""Hairstyle of the built-in head."""
+
 LIGHTS = (
     ((-0.55, -0.55, -0.65), (0.98, 0.97, 0.95), 0.80),
     ((0.80, -0.10, -0.55), (0.80, 0.88, 1.00), 0.30),
@@ -60,6 +63,7 @@ def builtin_character(
     *,
     identity: np.ndarray | None = None,
     albedo: np.ndarray | None = None,
+    hair: str = HAIR,
 ) -> Character:
     """Make and save the built-in head's character for a square frame of `size` pixels.
 
@@ -67,6 +71,7 @@ def builtin_character(
     ----------
     identity : (I,) coefficients; None = the mean face
     albedo : (V, 3) in [0, 1]; None = the mean texture
+    hair : one of the model's hairstyles; "" = none. Models without hair ignore it
     """
     if identity is None:
         identity = np.zeros(len(model.identity_basis), np.float32)
@@ -87,6 +92,7 @@ def builtin_character(
         pose_std=np.zeros(6, np.float32),
         blink_rate=np.array(0.28, np.float32),
         blink_duration=np.array(0.2, np.float32),
+        hair=np.array(hair),
     )
     character_file.save(result, path)
     return result

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ml_backend.config import PERSONAL_SECONDS, sample_speech
+from ml_backend.config import PERSONAL_SECONDS, motion_weights, sample_speech
 from ml_backend.errors import UserInputError
 from ml_backend.face_model.store import model_path
+from ml_backend.motion.controls import Controls
+from ml_backend.motion.head_controls import HeadControls
 from ml_backend.motion.head_pose import PoseSource
+from ml_backend.reconstruct.providers import check as check_provider
 from ml_backend.reconstruct.tracklets import LARGEST, check_face
 
 MAX_SIZE = 4096
@@ -32,10 +35,16 @@ class TalkOptions:
     refine_minutes : time budget of the refiner's fine-tuning; None = by the number of frames
     target_seconds : how much of the clip is used
     pose : where the head pose comes from, see `ml_backend.motion.head_pose`
+    text : what is said, or a text file with it; None = the sound alone tells
+    pose_from : another clip whose head motion is played instead, about this person's mean
+    head : amounts of head motion, gaze, saccades and brow accents
     face_model : name of the face model: "parley", or one that `parley face add` made
     character : a character's file to play instead of the built-in head's mean face; not together with `target`
     face : which of several faces: "largest", "left", "right" or a number counted from the left, from 1
+    landmarks : whose networks measure the target, see `ml_backend.reconstruct.providers`
     keep : the take folder; None = beside the film
+    weights : general motion weights: "default", "open" or a file
+    controls : amounts, emotion, smoothing and lead of the performance
     overwrite : replace products that this take did not write
     blender : executable, None = the bpy module
     """
@@ -51,10 +60,16 @@ class TalkOptions:
     refine_minutes: float = 4.0
     target_seconds: float = PERSONAL_SECONDS
     pose: PoseSource = "predicted"
+    text: str | None = None
+    pose_from: Path | None = None
+    head: HeadControls = field(default_factory=HeadControls)
     face_model: str = "parley"
     character: Path | None = None
     face: str = LARGEST
+    landmarks: str = "mediapipe"
     keep: Path | None = None
+    weights: str = "default"
+    controls: Controls = field(default_factory=Controls)
     overwrite: bool = False
     blender: str | None = None
 
@@ -85,24 +100,33 @@ def check(options: TalkOptions) -> None:
         raise UserInputError(f"--scene {options.scene} must end in .blend.")
     if not MIN_SIZE <= options.size <= MAX_SIZE:
         raise UserInputError(f"--size {options.size} must lie between {MIN_SIZE} and {MAX_SIZE} pixels.")
-    if options.target_seconds < 0.04:
-        raise UserInputError(f"--target-seconds {options.target_seconds:g} is too short; give at least 0.04 s.")
     if options.refine_minutes <= 0:
         raise UserInputError("--refine-minutes must be more than 0; use --no-refine to leave the refiner out.")
+    check_inputs(options)
+
+
+def check_inputs(options: TalkOptions) -> None:
+    """Raise `UserInputError` unless inputs are there and products can be written, whatever is made of them."""
+    if options.target_seconds < 0.04:
+        raise UserInputError(f"--target-seconds {options.target_seconds:g} is too short; give at least 0.04 s.")
     if options.target is not None and options.character is not None:
         raise UserInputError("--target and --character both say who speaks; give one of them.")
+    if not _exists(motion_weights(options.weights)):
+        raise UserInputError(f"There are no motion weights {options.weights}; give default, open or a weights file.")
     check_face(options.face)
+    check_provider(options.landmarks)
     model_path(options.face_model)
     _check_files(options)
 
 
 def _check_files(options: TalkOptions) -> None:
-    for path in (options.speech, options.target, options.character):
+    inputs = (options.speech, options.target, options.character, options.pose_from)
+    for path in inputs:
         if path is not None and not _exists(path):
             raise UserInputError(f"{path} does not exist; check the path.")
     for path in filter(None, (options.out, options.scene, options.take_folder)):
         _check_folder(path)
-    taken = {path.resolve() for path in (options.speech, options.target, options.character) if path is not None}
+    taken = {path.resolve() for path in inputs if path is not None}
     for path in filter(None, (options.out, options.scene)):
         if path.resolve() in taken:
             raise UserInputError(f"{path} is one of the inputs; give another name for the result.")

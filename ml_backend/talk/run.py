@@ -6,6 +6,7 @@ import json
 import platform
 import resource
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from ml_backend.data.video import probe
 from ml_backend.take import Take, file_hash
 from ml_backend.talk import film, picture
 from ml_backend.talk.builtin import builtin_character, given_character
+from ml_backend.talk.donor import check_donor
 from ml_backend.talk.options import TalkOptions, check
 from ml_backend.talk.session import Session
 from ml_backend.talk.speaking import choose_plates, perform, personal_weights
@@ -47,6 +49,8 @@ def talk(options: TalkOptions, terminal: Terminal) -> dict:
     speech = load_speech(options.speech)
     if options.target is not None:
         probe(options.target)  # refused before a take folder is made
+    if options.pose_from is not None:
+        check_donor(options.pose_from)
     _warn_of_length(speech, terminal)
     take = Take.open(options.take_folder)
     try:
@@ -88,7 +92,7 @@ def _builtin_film(session: Session, speech: Speech) -> Performance:
             given_character(session.model, options.character, path)
 
     session.stage("character", "Building the character", settings, ["character.npz"], build)
-    performance = perform(session, speech, motion_weights(), None)
+    performance = perform(session, speech, motion_weights(options.weights), None)
     film.make_scene(session, None)
     rgba = picture.render_portrait(session)
     film.make_film(
@@ -149,6 +153,10 @@ def _report(session: Session, speech: Speech, performance: Performance, seconds:
             "engine": options.engine,
             "size": options.size,
             "pose": options.pose,
+            "pose_from": None if options.pose_from is None else options.pose_from.name,
+            "weights": options.weights,
+            **asdict(options.controls),
+            **asdict(options.head),
             "refine": options.refine,
             "refine_minutes": options.refine_minutes,
         },

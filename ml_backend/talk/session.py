@@ -28,14 +28,20 @@ class Session:
     options: TalkOptions
     terminal: Terminal
     take: Take
-    blender: Blender
+    found_blender: Blender | None
     model_path: Path
     model: FaceModel
     facts: dict[str, dict] = field(default_factory=dict)
 
+    @property
+    def blender(self) -> Blender:
+        """The Blender that renders; only sessions that make pictures have one."""
+        assert self.found_blender is not None
+        return self.found_blender
+
     @classmethod
-    def start(cls, options: TalkOptions, terminal: Terminal, take: Take, blender: Blender) -> Session:
-        """Load the face model and begin."""
+    def start(cls, options: TalkOptions, terminal: Terminal, take: Take, blender: Blender | None) -> Session:
+        """Load the face model and begin; without a Blender where nothing is rendered."""
         path = model_path(options.face_model)
         return cls(options, terminal, take, blender, path, load(path))
 

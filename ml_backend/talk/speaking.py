@@ -12,24 +12,27 @@ from ml_backend.artefacts import plates as plates_file
 from ml_backend.artefacts.performance import Performance
 from ml_backend.artefacts.plates import Plates
 from ml_backend.audio.load import Speech, load_speech
+from ml_backend.audio.phones import LABIALS, labels, phone_index
+from ml_backend.audio.transcript import align
 from ml_backend.background.match import match
-from ml_backend.config import motion_weights
-from ml_backend.errors import UserInputError
+from ml_backend.config import motion_weights, pose_weights
+from ml_backend.errors import DependencyError, UserInputError
 from ml_backend.motion.personalise import personalise
 from ml_backend.motion.predict import PredictOptions, cached_weights, predict
 from ml_backend.motion.style import MotionStyle, default_style, style_from_track
 from ml_backend.take import file_hash
 from ml_backend.talk.builtin import portrait_position
+from ml_backend.talk.donor import donor_motion
 from ml_backend.talk.session import Session
-from ml_backend.talk.target import Target
+from ml_backend.talk.target import Target, Tracked
 
 PERSONALISE_FRAMES = 75
 """Fewer tracked frames than this (3 s) teach nothing that a held-out tail could confirm."""
 
 
-def personal_weights(session: Session, target: Target) -> Path:
+def personal_weights(session: Session, target: Tracked) -> Path:
     """Weights fine-tuned on the clip's own sound, or the general ones where that is impossible or no better."""
-    general = motion_weights()
+    general = motion_weights(session.options.weights)
     if target.is_photo or not target.info.has_sound or len(target.track) < PERSONALISE_FRAMES:
         return general
     out = session.take.path("motion.safetensors")
@@ -56,10 +59,12 @@ def personal_weights(session: Session, target: Target) -> Path:
     return out if facts.get("kept") and out.exists() else general
 
 
-def perform(session: Session, speech: Speech, weights: Path, target: Target | None) -> Performance:
+def perform(session: Session, speech: Speech, weights: Path, target: Tracked | None) -> Performance:
     """The performance of the speech, saved in the take."""
     options, take = session.options, session.take
     style = _style(target, session, weights)
+    donor = donor_motion(session, speech.seconds)
+    labials = known_labials(session, speech)
 
     def act(progress):
         result = predict(
@@ -68,7 +73,7 @@ def perform(session: Session, speech: Speech, weights: Path, target: Target | No
             session.model,
             style=style,
             seed=options.seed,
-            options=PredictOptions(pose_source=options.pose),
+            options=PredictOptions(options.pose, options.controls, options.head, labials, donor),
             progress=progress,
         )
         performance_file.save(result, take.path("performance.npz"))
@@ -82,6 +87,11 @@ def perform(session: Session, speech: Speech, weights: Path, target: Target | No
             "weights": file_hash(weights),
             "seed": options.seed,
             "pose": options.pose,
+            "text": options.text if labials is not None else None,
+            "pose_weights": file_hash(pose_weights()),
+            "donor": take.key("donor") if donor is not None else None,
+            "head": asdict(options.head),
+            "controls": asdict(options.controls),
             "track": take.key("track") if target else None,
             "model": session.model_key(),
         },
@@ -91,7 +101,30 @@ def perform(session: Session, speech: Speech, weights: Path, target: Target | No
     return performance_file.load(take.path("performance.npz"))
 
 
-def _style(target: Target | None, session: Session, weights: Path) -> MotionStyle:
+def known_labials(session: Session, speech: Speech) -> np.ndarray | None:
+    """(4T,) float32, 1 where ``options.text`` has p, b or m, None without a text that fits (a note says why)."""
+    if session.options.text is None:
+        return None
+    try:
+        segments = align(speech.samples, read_text(session.options.text))
+    except (UserInputError, DependencyError) as error:
+        session.terminal.warn(f"{error} The lips go by the sound alone.")
+        return None
+    found = labels(segments, len(speech.samples))
+    return np.isin(found, [phone_index(name) for name in LABIALS]).astype(np.float32)
+
+
+def read_text(text: str) -> str:
+    """`text`, or the content of the file that it names; raises `UserInputError` for a file that is no text."""
+    if not text.lower().endswith(".txt"):
+        return text
+    try:
+        return Path(text).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserInputError(f"{text} can't be read as UTF-8 text ({error}).") from error
+
+
+def _style(target: Tracked | None, session: Session, weights: Path) -> MotionStyle:
     statistics = cached_weights(weights).statistics
     if target is not None:
         return style_from_track(target.track, statistics)

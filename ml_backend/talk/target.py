@@ -14,6 +14,8 @@ from ml_backend.config import FPS
 from ml_backend.data.frames import FrameFolder
 from ml_backend.data.video import VideoInfo, extract_frames, probe
 from ml_backend.reconstruct import cuts
+from ml_backend.reconstruct.providers import detector
+from ml_backend.reconstruct.providers import key as networks_key
 from ml_backend.reconstruct.texture import make_character
 from ml_backend.reconstruct.track import track_with_cuts
 from ml_backend.reconstruct.tracklets import check_face
@@ -23,14 +25,13 @@ from ml_backend.terminal import hushed
 
 
 @dataclass(frozen=True)
-class Target:
-    """The tracked clip or photo; `cuts` (T,) bool is true where a frame begins a new shot."""
+class Tracked:
+    """A clip or photo and what was measured in it; `cuts` (T,) bool is true where a frame begins a new shot."""
 
     info: VideoInfo
     key: str
     frames: FrameFolder
     track: FaceTrack
-    character: Character
     cuts: np.ndarray
 
     @property
@@ -39,11 +40,18 @@ class Target:
         return len(self.track) < 2
 
 
-def load_target(session: Session) -> Target:
-    """Extract, track and rebuild the person of ``options.target``."""
+@dataclass(frozen=True)
+class Target(Tracked):
+    """The same with the character made of it."""
+
+    character: Character
+
+
+def load_tracked(session: Session) -> Tracked:
+    """Extract and track the person of ``options.target``."""
     options, take = session.options, session.take
     assert options.target is not None
-    path = options.target
+    path, detect = options.target, detector(options.landmarks)
     info = probe(path)
     key = file_hash(path)
     folder = take.path("source")
@@ -67,6 +75,7 @@ def load_target(session: Session) -> Target:
                 progress=progress,
                 warn=session.terminal.warn,
                 source=str(path),
+                detect=detect,
             )
         cuts.save(found, take.path("cuts.npz"))
         face_track.save(result, take.path("track.npz"))
@@ -75,15 +84,25 @@ def load_target(session: Session) -> Target:
     session.stage(
         "track",
         "Tracking the face",
-        {"frames": take.key("frames"), "model": session.model_key(), "face": check_face(options.face)},
+        {
+            "frames": take.key("frames"),
+            "model": session.model_key(),
+            "face": check_face(options.face),
+            "landmarks": networks_key(detect),
+        },
         ["track.npz", "cuts.npz"],
         track,
     )
-    tracked = face_track.load(take.path("track.npz"))
+    return Tracked(info, key, frames, face_track.load(take.path("track.npz")), cuts.load(take.path("cuts.npz")))
+
+
+def load_target(session: Session) -> Target:
+    """Extract, track and rebuild the person of ``options.target``."""
+    take, found = session.take, load_tracked(session)
 
     def build(progress):
         with hushed(take.path("logs/track.log")):
-            made = make_character(tracked, frames, session.model, take.folder)
+            made = make_character(found.track, found.frames, session.model, take.folder)
         return {"blink_rate_hz": float(made.blink_rate), "focal_px": float(made.focal)}
 
     session.stage(
@@ -94,4 +113,4 @@ def load_target(session: Session) -> Target:
         build,
     )
     made = character_file.load(take.path("character.npz"))
-    return Target(info, key, frames, tracked, made, cuts.load(take.path("cuts.npz")))
+    return Target(found.info, found.key, found.frames, found.track, found.cuts, made)

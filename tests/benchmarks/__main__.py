@@ -1,139 +1,27 @@
-"""Speeds as ratios to something run beside them: ``python -m tests.benchmarks [NAME …]``.
-
-A ratio of two times measured in the same minute survives a slow or busy machine; seconds alone do not.
-"""
+"""``python -m tests.benchmarks [NAME …]`` for speeds as ratios, ``… face [OPTIONS]`` for the face's figures."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 
-import cv2
-import numpy as np
-
-ROOT = Path(__file__).resolve().parents[2]
-KEYS = """
-import sys, time, numpy as np, bpy
-sys.path.insert(0, sys.argv[1])
-from addon.bl import keyframes, rig
-from addon.core import character, face_model, performance
-from addon.core.timing import FrameClock
-model = face_model.load(sys.argv[2])
-head = rig.build(model, character.average(model), None, np.zeros(6))
-frames, random = 1800, np.random.default_rng(0)
-acted = performance.Performance(np.arange(frames) / 25, random.random((frames, 52)).astype("f4"),
-                                list(model.expression_names), np.zeros((frames, 6), "f4"), {})
-start = time.perf_counter(); keyframes.write(head, acted, FrameClock(25.0, 1.0, 1.0))
-bulk = time.perf_counter() - start
-block = head.mesh.data.shape_keys.key_blocks[1]; start = time.perf_counter()
-for frame in range(200):
-    block.value = 0.5; block.keyframe_insert("value", frame=frame + 5000)
-single = (time.perf_counter() - start) / 200 * 52 * frames
-print("RATIO", bulk / single, bulk)
-"""
+from tests.benchmarks.speeds import BENCHMARKS
 
 
-def timed(action: Callable[[], object], repeats: int = 3) -> float:
-    """Best of `repeats` times, seconds."""
-    best = float("inf")
-    for _ in range(repeats):
-        start = time.perf_counter()
-        action()
-        best = min(best, time.perf_counter() - start)
-    return best
+def main(words: list[str]) -> int:
+    """Run the named speed benchmarks, or all; or the face's, which has options of its own."""
+    if words[:1] == ["face"]:
+        from tests.benchmarks import face
 
-
-def motion() -> str:
-    """Speech to keyframes against the speech's own length."""
-    from ml_backend.audio.load import load_speech
-    from ml_backend.config import head_model, motion_weights, sample_speech
-    from ml_backend.face_model.model import load
-    from ml_backend.motion.predict import predict
-
-    speech, model = load_speech(sample_speech()), load(head_model())
-    spent = timed(lambda: predict(speech, motion_weights(), model, seed=0))
-    return f"{spent / speech.seconds:.4f} x the speech's length (bar 0.02)"
-
-
-def tracking() -> str:
-    """Tracking against a bare loop of the landmark network over the same frames."""
-    import mediapipe as mp
-
-    from ml_backend.reconstruct.landmarks import detect
-
-    picture = cv2.cvtColor(cv2.imread(str(ROOT / "blender_assets" / "head" / "preview.png")), cv2.COLOR_BGR2RGB)
-    side = picture.shape[0]
-    frames = [np.ascontiguousarray(np.roll(picture[:, :side], shift, 1)) for shift in range(-30, 30)] * 2
-
-    def bare() -> None:
-        with mp.solutions.face_mesh.FaceMesh(refine_landmarks=True, max_num_faces=1) as mesh:
-            for frame in frames:
-                mesh.process(frame)
-
-    return f"{timed(bare, 2) / timed(lambda: detect(frames), 2):.2f} x the bare network's speed (bar 0.7)"
-
-
-def keyframes() -> str:
-    """52 keys x 1,800 frames in bulk against as many calls of keyframe_insert."""
-    from ml_backend.config import head_model
-
-    words = [sys.executable, "-c", KEYS, str(ROOT), str(head_model())]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    line = next((line for line in done.stdout.splitlines() if line.startswith("RATIO")), None)
-    if line is None:
-        return f"could not run: {done.stderr.strip().splitlines()[-1:]}"
-    ratio, seconds = map(float, line.split()[1:])
-    return f"{ratio:.6f} x keyframe_insert in a loop ({seconds:.3f} s; bar 0.2 s)"
-
-
-def plates() -> str:
-    """Matching 275 frames over 300 source frames against the published greedy matching."""
-    from ml_backend.background.match import match
-
-    random = np.random.default_rng(0)
-    wanted, given = (np.cumsum(random.standard_normal((count, 6)), 0) * 0.01 for count in (275, 300))
-    best, greedy = (timed(lambda c=c: match(wanted, given, config=c)) for c in ("path", "yi2020"))
-    return f"{best / greedy:.1f} x the published matching's time ({best:.3f} s)"
-
-
-def refiner() -> str:
-    """One refined frame of 256 x 256 against reading and writing one PNG of that size."""
-    import tempfile
-
-    from ml_backend.refine.apply import Refiner
-    from ml_backend.refine.train import fine_tune
-    from ml_backend.refine.weights import load_weights
-
-    random = np.random.default_rng(0)
-    frames = [random.integers(0, 255, (256, 256, 3), np.uint8) for _ in range(12)]
-    with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / "weights.safetensors"
-        fine_tune(frames, frames, None, weights, minutes=1, max_steps=1)
-        network = Refiner(load_weights(weights))
-    identity, window = network.identities(frames)[0], np.stack(frames[:3])
-    spent = timed(lambda: network.refine(window, identity, 1.0), 10)
-    coding = timed(lambda: cv2.imdecode(cv2.imencode(".png", frames[0])[1], cv2.IMREAD_COLOR))
-    return f"{spent / coding:.1f} x coding one PNG ({spent:.3f} s a frame; bar 0.12 s)"
-
-
-BENCHMARKS = {"motion": motion, "tracking": tracking, "keyframes": keyframes, "plates": plates, "refiner": refiner}
-
-
-def main() -> int:
-    """Run the named benchmarks, or all."""
-    names = sys.argv[1:] or list(BENCHMARKS)
-    unknown = [name for name in names if name not in BENCHMARKS]
+        return face.main(words[1:])
+    unknown = [name for name in words if name not in BENCHMARKS]
     if unknown:
-        sys.stderr.write(f"There is no benchmark {unknown[0]}; choose of {', '.join(BENCHMARKS)}.\n")
+        sys.stderr.write(f"There is no benchmark {unknown[0]}; choose of {', '.join(BENCHMARKS)}, face.\n")
         return 2
-    for name in names:
+    for name in words or list(BENCHMARKS):
         sys.stdout.write(f"{name:<10} {BENCHMARKS[name]()}\n")
         sys.stdout.flush()
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -14,7 +14,7 @@ import pytest
 
 from ml_backend.audio.load import load_speech
 from ml_backend.cli import main
-from ml_backend.config import sample_speech
+from ml_backend.config import motion_weights, sample_speech
 from tests.ml.test_cli import write_wav
 
 SIZE = 256
@@ -180,3 +180,12 @@ def test_an_edited_scene_is_not_overwritten(film: Path, place: Path, speech: Pat
     assert "was changed" in capsys.readouterr().err
     assert scene.read_bytes() == original + b"edited"
     scene.write_bytes(original)
+
+
+def test_a_clip_too_short_to_learn_from_leaves_the_general_weights(
+    place: Path, clip: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = place / "personal.safetensors"
+    assert main(["personalise", str(clip), "--out", str(out)]) == 0
+    assert "general weights are used" in capsys.readouterr().err
+    assert out.read_bytes() == motion_weights().read_bytes()

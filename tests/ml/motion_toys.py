@@ -81,6 +81,7 @@ def shard(seconds: float, seed: int, split: str, speaker: str | None = None) -> 
 
 
 def shard_folder(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
     for seed in range(4):
         shards.save(shard(6, seed, "train"), folder / f"train{seed}.npz")
     shards.save(shard(8, 9, "validate"), folder / "validate.npz")

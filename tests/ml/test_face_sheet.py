@@ -13,6 +13,7 @@ from ml_backend.artefacts import character as character_file
 from ml_backend.cli import main
 from ml_backend.config import head_model
 from ml_backend.errors import UserInputError
+from ml_backend.face_model.look import hairstyles
 from ml_backend.face_model.model import FaceModel, load
 from ml_backend.talk.builtin import builtin_character, given_character
 from ml_backend.talk.options import TalkOptions, check
@@ -74,6 +75,30 @@ def test_random_writes_a_character_that_talk_takes(head: FaceModel, tmp_path: Pa
     assert main(["--quiet", "face", "random", "--seed", "7", "--out", str(out)]) == 2
     copied = given_character(head, out, tmp_path / "copy.npz")
     assert np.array_equal(copied.neutral_shape, person.neutral_shape)
+
+
+def test_random_hair_is_drawn_chosen_or_left_off(head: FaceModel, tmp_path: Path) -> None:
+    styles = hairstyles(head_model())
+    assert len(styles) >= 3
+    assert "lashes" not in styles
+    drawn = {str(face_random.random_character(head, seed, tmp_path / "a.npz", styles=styles).hair) for seed in range(8)}
+    assert len(drawn) >= 2
+    assert drawn <= set(styles)
+    for asked, wanted in (("bob", "bob"), ("none", "")):
+        out = tmp_path / f"{asked}.npz"
+        assert main(["--quiet", "face", "random", "--seed", "3", "--hair", asked, "--out", str(out)]) == 0
+        assert str(character_file.load(out).hair) == wanted
+    assert main(["--quiet", "face", "random", "--hair", "mohawk", "--out", str(tmp_path / "b.npz")]) == 2
+
+
+def test_hair_goes_with_the_skin(head: FaceModel) -> None:
+    scalp = head.region("scalp") > 0.95
+    fair = np.eye(len(head.texture_basis))[-3] * 2
+    for coefficients in (fair, -fair):
+        hair = face_random.person_albedo(head, coefficients)[scalp]
+        assert hair.min() > 0.02
+        assert (hair[:, 2] <= hair[:, 1]).all()
+        assert (hair[:, 1] <= hair[:, 0]).all()
 
 
 def test_a_character_of_another_model_is_refused(head: FaceModel, tmp_path: Path) -> None:

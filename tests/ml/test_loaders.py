@@ -173,7 +173,7 @@ def test_h5(place: Path) -> None:
 def test_bad_h5(place: Path) -> None:
     path = place / "bad.h5"
     path.write_bytes(b"no such thing")
-    refused([path], "bad.h5", "can't be read")
+    refused([path], "bad.h5", "is no HDF5 file")
     toys.write_h5(path, toys.toy())
     with h5py.File(path, "a") as data:
         del data["expression/model/pcaBasis"]
@@ -360,7 +360,7 @@ def test_bad_ict_folder(ict_folder: Path, tmp_path: Path) -> None:
 def test_bad_ict_npz(tmp_path: Path) -> None:
     path = tmp_path / "ict.npz"
     path.write_bytes(b"PK\x03\x04 cut off")
-    refused([path], "can't be read")
+    refused([path], "is no .npz file, or cut off")
     np.savez(path, V=np.zeros((4, 3)))
     refused([path], "lacks VT")
     np.savez(path, **{key: np.zeros((4, 3)) for key in ict.KEYS})
@@ -378,15 +378,16 @@ def test_unknown_files(tmp_path: Path) -> None:
 
 
 def test_real_ict() -> None:
-    path = Path(__file__).parents[3] / "shared" / "data" / "face_models" / "ict_facekit.npz"
-    if not path.exists():
+    if not (path := Path(__file__).parents[3] / "shared" / "data" / "face_models" / "ict_facekit.npz").exists():
         pytest.skip("the packed ICT-FaceKit is not here")
     made = convert([path], toys.head(), "ict")
     sound(made)
     model = made.model
     assert len(np.unique(model.landmark_vertex)) == 478
     turned = {name: value for name, value in made.agreement.items() if not name.startswith(("eyeLookIn", "eyeLookOut"))}
-    assert len(turned) == 47 and min(turned.values()) > 0.15, "left and right, or signs, are mixed up"
+    # A press is a millimetre of thinning lips, which the two heads do differently.
+    plain = [value for name, value in turned.items() if not name.startswith("mouthPress")]
+    assert len(plain) == 45 and min(plain) > 0.4 and min(turned.values()) > 0, "sides or signs are mixed up"
     assert turned["jawOpen"] > 0.8 and turned["jawLeft"] > 0.8 and turned["mouthSmileLeft"] > 0.8
     upper, lower = (model.landmark_vertex[i] for i in (13, 14))
     opened = model.expression_basis[model.names.index("jawOpen")]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ml_backend.errors import UserInputError
-from ml_backend.motion.controls import EMOTIONS, Controls, add_emotion, scale_upper_face, smooth_and_lead
+from ml_backend.motion.controls import EMOTIONS, Controls, add_emotion, led, scale_upper_face, smoothed
 
 NAMES = ["browInnerUp", "cheekSquintLeft", "jawOpen", "mouthSmileLeft", "eyeBlinkLeft"]
 
@@ -38,13 +38,13 @@ def test_an_emotion_is_stronger_in_silence_and_opens_no_speaking_mouth() -> None
 
 def test_lead_moves_by_time_and_smoothing_keeps_the_mean() -> None:
     expression = weights(200)
-    earlier = smooth_and_lead(expression, Controls(lead_ms=80))
+    earlier = led(expression, Controls(lead_ms=80))
     assert np.allclose(earlier[:-2], expression[2:], atol=1e-6)
-    later = smooth_and_lead(expression, Controls(lead_ms=-20))
+    later = led(expression, Controls(lead_ms=-20))
     assert np.allclose(later[1:], (expression[1:] + expression[:-1]) / 2, atol=1e-6)
-    smooth = smooth_and_lead(expression, Controls(smoothing_ms=80))
+    smooth = smoothed(expression, Controls(smoothing_ms=80))
     assert smooth.std() < 0.6 * expression.std() and abs(smooth.mean() - expression.mean()) < 0.02
-    assert np.array_equal(smooth_and_lead(expression, Controls()), expression)
+    assert np.array_equal(led(smoothed(expression, Controls()), Controls()), expression)
 
 
 @pytest.mark.parametrize(("wrong", "sentence"), [

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from ml_backend.audio.features import plain_steps, rich_steps
+from ml_backend.audio.features import plain_steps, rich_steps, step_count
 from ml_backend.errors import ArtefactError
+from ml_backend.metrics.landmarks import lip_operator
 from ml_backend.motion import checkpoint, losses
-from ml_backend.motion.measure import lip_operator
-from ml_backend.motion.network import CONFIGS, DEFAULT, YI2020, MotionConfig, build, parameter_count
+from ml_backend.motion.network import CONFIGS, DEFAULT, STREAMING, YI2020, MotionConfig, build, parameter_count
 from tests.ml.motion_toys import NAMES, face, statistics, tiny
 
 
@@ -110,3 +110,16 @@ def test_configurations_travel_as_json_and_impossible_ones_are_refused():
         build(replace(DEFAULT, encoder="magic"))
     with pytest.raises(ArtefactError, match="12 features"):
         build(replace(YI2020, features=26))
+
+
+def test_the_streaming_configuration_hears_120_ms_ahead_and_no_more() -> None:
+    torch.manual_seed(0)
+    network = build(STREAMING).eval()
+    steps = torch.randn(1, step_count(30), STREAMING.features)
+    changed = steps.clone()
+    changed[:, 4 * 10 + 28:] += 1
+    with torch.inference_mode():
+        before, after = network(steps), network(changed)
+    assert torch.equal(before[:, :11], after[:, :11])
+    assert not torch.allclose(before[:, 11:], after[:, 11:])
+    assert parameter_count(network) < 8e6

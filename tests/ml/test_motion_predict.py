@@ -10,19 +10,17 @@ import pytest
 
 import blender_assets
 from ml_backend.artefacts.performance import load, save
-from ml_backend.audio.features import loudness, voice_activity
+from ml_backend.audio.features import loudness
 from ml_backend.audio.load import load_speech
+from ml_backend.audio.voice import voice_activity
 from ml_backend.errors import UserInputError
 from ml_backend.face_model.model import load as load_model
+from ml_backend.metrics.landmarks import lip_operator, model_measures
 from ml_backend.motion import postprocess
-from ml_backend.motion.blink import blink_frames, blinks
 from ml_backend.motion.checkpoint import MotionWeights, load_weights
-from ml_backend.motion.head_pose import POSE_SOURCES, head_pose
-from ml_backend.motion.measure import lip_operator, model_measures
 from ml_backend.motion.network import parameter_count
 from ml_backend.motion.predict import predict, run_in_parts
 from ml_backend.motion.score import run
-from ml_backend.motion.statistics import blink_statistics
 from ml_backend.motion.style import default_style, longest_steady, style_from_track
 from tests.ml.motion_toys import NAMES, babble, face, shard, speech, statistics, tiny
 from tests.ml.test_motion_train import track_of
@@ -99,49 +97,6 @@ def test_long_speech_in_parts_is_the_same_as_in_one_piece():
     assert np.abs(run_in_parts(network, steps) - run(network, steps)).max() < 1e-3
 
 
-@pytest.mark.parametrize("source", ["predicted", "clip"])
-@pytest.mark.parametrize("seconds", [20, 120])
-def test_head_motion_has_the_persons_spread_and_speed(source, seconds):
-    style = style_from_track(track_of(shard(30, 4, "train")), statistics())
-    real_speed = np.abs(np.diff(style.pose_track[:, :3], axis=0)).mean()
-    for seed in range(3):
-        pose = head_pose(style, seconds * 25, seed=seed, loudness=np.random.default_rng(seed).random(seconds * 25),
-                         source=source)
-        assert pose.shape == (seconds * 25, 6)
-        ratio = pose.std(0) / style.pose_std
-        assert ratio.min() > 0.6
-        assert ratio.max() < 1.4
-        assert 0.7 < np.abs(np.diff(pose[:, :3], axis=0)).mean() / real_speed < 1.4
-        assert (np.abs(pose.mean(0) - style.pose_mean) < style.pose_std).all()
-        # No drift: the last fifth stays where the whole is.
-        assert (np.abs(pose[-len(pose) // 5:].mean(0) - style.pose_mean) < 2 * style.pose_std).all()
-
-
-def test_head_motion_goes_where_the_speech_is_lively():
-    generator = np.random.default_rng(0)
-    lively = (np.arange(1500) // 125) % 2
-    shaking = np.cumsum(generator.standard_normal((1500, 6)), 0) * 0.002
-    pose = np.where((((np.arange(1500) // 100) % 2) == 1)[:, None], shaking - shaking.mean(0), 0).astype(np.float32)
-    style = replace(default_style(statistics()), pose_track=pose, pose_mean=pose.mean(0), pose_std=pose.std(0))
-    gains = []
-    for seed in range(6):
-        pose = head_pose(style, 1500, seed=seed, loudness=lively.astype(np.float32))
-        speed = np.abs(np.diff(pose[:, :3], axis=0)).sum(1)
-        gains.append(speed[lively[1:] == 1].mean() / speed[lively[1:] == 0].mean())
-    assert np.mean(gains) > 1.1
-
-
-def test_still_and_frontal_heads():
-    style = style_from_track(track_of(shard(10, 4, "train")), statistics())
-    assert np.ptp(head_pose(style, 50, seed=0, source="still"), axis=0).max() == 0
-    frontal = head_pose(style, 50, seed=0, source="frontal")
-    assert not frontal[:, :3].any()
-    np.testing.assert_allclose(frontal[0, 3:], style.pose_mean[3:])
-    with pytest.raises(UserInputError, match="predicted, clip, still, frontal"):
-        head_pose(style, 50, seed=0, source="dancing")  # type: ignore[arg-type]
-    assert set(POSE_SOURCES) == {"predicted", "clip", "still", "frontal"}
-
-
 def test_a_photo_gets_general_motion_about_its_own_pose():
     one = shard(1, 4, "train")
     track = track_of(one)
@@ -157,39 +112,6 @@ def test_a_cut_does_not_become_head_motion():
     pose = np.zeros((100, 6), np.float32)
     pose[70:, 1] = 0.6
     assert len(longest_steady(pose)) == 70
-
-
-def test_blinks_keep_rate_and_seed_and_prefer_pauses():
-    active = (np.arange(25 * 600) // 50) % 2 == 0
-    counts = [blink_frames(active, 0.3, seed) for seed in range(8)]
-    assert np.mean([len(frames) for frames in counts]) / 600 == pytest.approx(0.3, rel=0.12)
-    in_pause = np.mean([np.mean(~active[frames]) for frames in counts])
-    assert in_pause > 0.55
-    assert blink_frames(active, 0.3, 1) == blink_frames(active, 0.3, 1)
-    assert min(np.diff(counts[0])) >= 12
-    assert blink_frames(active, 0.0, 1) == []
-
-
-def test_blinks_shut_both_eyes_fully_and_can_be_measured_back():
-    active = np.ones(25 * 120, bool)
-    closure = blinks(active, 0.25, 0.24, seed=2)
-    assert closure.max() == 1
-    assert closure.min() == 0
-    style = default_style(statistics())
-    expression = postprocess.set_blinks(np.zeros((len(active), len(NAMES)), np.float32), closure, style)
-    np.testing.assert_array_equal(expression[:, 3], expression[:, 4])
-    rate, duration = blink_statistics(expression, NAMES)
-    assert rate == pytest.approx(len(blink_frames(active, 0.25, 2)) / 120, rel=0.05)
-    assert duration == pytest.approx(0.24, abs=0.08)
-
-
-def test_eyes_turn_against_the_head():
-    style = default_style(statistics())
-    rotation = np.repeat(style.pose_mean[None, :3], 40, 0)
-    rotation[:, 1] += 0.2
-    expression = postprocess.set_gaze(np.zeros((40, len(NAMES)), np.float32), rotation, style)
-    assert expression[20, NAMES.index("eyeLookOutLeft")] > 0.2
-    assert expression[20, NAMES.index("eyeLookInLeft")] == 0
 
 
 def test_flat_lips_are_brought_to_the_persons_range_and_never_cross():

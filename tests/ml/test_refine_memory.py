@@ -10,19 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ml_backend.errors import DependencyError, StageError, UserInputError
+from ml_backend.errors import StageError, UserInputError
 from ml_backend.refine.config import RefinerConfig
-from ml_backend.refine.identity import (
-    ARCFACE_POINTS,
-    ARCFACE_ROOT,
-    EmbeddedTrunk,
-    align_face,
-    find_arcface,
-    five_points,
-    identity_encoder,
-    similarity,
-    spatial_trunk,
-)
+from ml_backend.refine.identity import EmbeddedTrunk, identity_encoder, spatial_trunk
 from ml_backend.refine.memory import Memory, anchors, interpolate_anchors
 from ml_backend.refine.resnet import ResNet18, load_resnet18
 from ml_backend.refine.weights import memory_state, restore_memory
@@ -129,82 +119,6 @@ def test_embedded_features_tell_pictures_apart() -> None:
     assert a @ b > 0.97 > a @ c + 0.05
     first, second = EmbeddedTrunk(), EmbeddedTrunk()
     torch.testing.assert_close(first.project, second.project, rtol=0, atol=0)
-
-
-def test_similarity_recovers_turn_scale_and_shift() -> None:
-    turn = 1.7 * np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
-    target = ARCFACE_POINTS @ turn.T + [5, -2]
-    np.testing.assert_allclose(similarity(ARCFACE_POINTS, target), np.column_stack([turn, [5, -2]]), atol=1e-4)
-
-
-def mesh_at(points: np.ndarray) -> np.ndarray:
-    """MediaPipe points whose eyes, nose and mouth corners are `points` (5, 2)."""
-    mesh = np.zeros((478, 2), np.float32)
-    for index, point in (((33, 133), 0), ((362, 263), 1), ((1,), 2), ((61,), 3), ((291,), 4)):
-        mesh[list(index)] = points[point]
-    return mesh
-
-
-def test_alignment_puts_the_points_where_arcface_wants_them() -> None:
-    picture = np.zeros((300, 300, 3), np.uint8)
-    points = ARCFACE_POINTS * 1.5 + [60, 40]
-    cv2.circle(picture, tuple(int(v) for v in np.round(points[2])), 5, (255, 0, 0), -1)
-    mesh = mesh_at(points)
-    np.testing.assert_allclose(five_points(mesh), points, atol=1e-4)
-    face = align_face(picture, mesh)
-    rows, columns = np.nonzero(face[..., 0] > 128)
-    np.testing.assert_allclose([columns.mean(), rows.mean()], ARCFACE_POINTS[2], atol=0.7)
-    assert face[..., 1:].max() == 0
-
-
-def write_onnx(path: Path, side: int = 112) -> None:
-    """An ONNX network with ArcFace's signature: mean per channel, spread over 512 outputs by a fixed matrix."""
-    onnx = pytest.importorskip("onnx")
-    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
-    matrix = np.random.default_rng(0).standard_normal((3, 512)).astype(np.float32)
-    graph = helper.make_graph(
-        [
-            helper.make_node("GlobalAveragePool", ["input"], ["mean"]),
-            helper.make_node("Flatten", ["mean"], ["flat"]),
-            helper.make_node("MatMul", ["flat", "matrix"], ["output"]),
-        ],
-        "arcface",
-        [helper.make_tensor_value_info("input", kind, ["n", 3, side, side])],
-        [helper.make_tensor_value_info("output", kind, ["n", 512])],
-        [onnx.numpy_helper.from_array(matrix, "matrix")],
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    onnx.save(model, str(path))
-
-
-def test_arcface_from_a_pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("onnxruntime")
-    write_onnx(tmp_path / "models" / "pack" / "det.onnx", side=640)
-    write_onnx(tmp_path / "models" / "pack" / "w600k_test.onnx")
-    monkeypatch.setenv(ARCFACE_ROOT, str(tmp_path))
-    assert find_arcface(tmp_path).name == "w600k_test.onnx"
-    encoder = identity_encoder("auto")
-    assert encoder.name == "arcface-w600k_test"
-    frames = [np.full((200, 200, 3), colour, np.uint8) for colour in ((255, 0, 0), (0, 0, 255), (9, 9, 9))]
-    meshes = np.stack([mesh_at(ARCFACE_POINTS + 40)] * 2 + [np.full((478, 2), np.nan, np.float32)])
-    features = encoder.encode(frames, meshes)
-    matrix = np.random.default_rng(0).standard_normal((3, 512))
-    red = np.array([1, -1, -1]) @ matrix
-    np.testing.assert_allclose(features[0], red / np.linalg.norm(red), atol=1e-4)
-    mean = features[:2].mean(0)
-    np.testing.assert_allclose(features[2], mean / np.linalg.norm(mean), atol=1e-5)
-    with pytest.raises(UserInputError, match="landmarks"):
-        encoder.encode(frames, None)
-
-
-def test_arcface_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(ARCFACE_ROOT, raising=False)
-    with pytest.raises(DependencyError, match=ARCFACE_ROOT):
-        identity_encoder("arcface")
-    assert identity_encoder("auto").name.startswith("embedded")
-    with pytest.raises(UserInputError, match="no ArcFace network"):
-        find_arcface(tmp_path)
 
 
 def test_resnet18_reads_torchvision_names(tmp_path: Path) -> None:

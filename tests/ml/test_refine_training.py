@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from ml_backend.errors import ArtefactError, Cancelled, UserInputError
+from ml_backend.metrics.image import measure
 from ml_backend.refine.apply import apply
 from ml_backend.refine.config import RefinerConfig, TrainOptions
 from ml_backend.refine.dataset import PairFolder, PairSequence, from_network, read_png, to_network, window_indices
-from ml_backend.refine.quality import measure
 from ml_backend.refine.train import RefineReport, fine_tune
 from ml_backend.refine.trainer import Trainer, pick_frames, ramp
 from ml_backend.refine.weights import RefinerWeights, load_weights, save_weights

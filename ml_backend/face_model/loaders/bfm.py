@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+import h5py
 import numpy as np
 from scipy.io import loadmat, whosmat
 from scipy.io.matlab import MatReadError
@@ -23,13 +24,16 @@ from ml_backend.face_model.loaders.raw import (
     check_corners,
     check_numbers,
     check_shape,
+    check_size,
     even_bounds,
     from_triangles,
     modes_of,
     need,
     outward,
+    points,
     reading,
     skin_only,
+    whole,
 )
 
 MORPHABLE, FRONT = "01_MorphableModel.mat", "BFM_model_front.mat"
@@ -40,12 +44,12 @@ MICROMETRE, DECIMETRE, FULL_COLOUR = 1e-6, 0.1, 255.0
 IDENTITIES, EXPRESSION_MODES, TEXTURES = 80, 64, 80
 KEYS_2009 = ("shapeMU", "shapePC", "shapeEV", "texMU", "texPC", "texEV", "tl")
 KEYS_FRONT = ("meanshape", "meantex", "idBase", "texBase", "tri")
+ALL_KEYS = (*KEYS_2009, *KEYS_FRONT, "exBase", "keypoints", "trimIndex", "idx")
 
 
 def which(path: Path) -> str:
     """"bfm2009" or "bfm-front" by the keys of the ``.mat`` at `path`."""
-    with reading(path, "MATLAB", MatReadError, NotImplementedError, struct.error):
-        names = {entry[0] for entry in whosmat(str(path))}
+    names = _entries(path)
     if "shapeMU" in names:
         return "bfm2009"
     if "meanshape" in names:
@@ -58,13 +62,13 @@ def read_front(paths: list[Path]) -> RawModel:
     path = _find(paths, FRONT, ".mat")
     data = _mat(path)
     need(path, data, KEYS_FRONT, "BFM front")
-    mean = check_shape(path, "meanshape", np.asarray(data["meanshape"], float).reshape(-1, 3), (None, 3))
+    mean = points(path, "meanshape", data["meanshape"])
     rows = 3 * len(mean)
     identity = check_shape(path, "idBase", data["idBase"], (rows, None))
     texture = check_shape(path, "texBase", data["texBase"], (rows, None))
-    colour = check_shape(path, "meantex", np.asarray(data["meantex"], float).reshape(-1, 3), (len(mean), 3))
-    faces = from_triangles(check_corners(path, np.asarray(data["tri"], int) - 1, len(mean)))
-    points = np.asarray(data["keypoints"], int).ravel() - 1 if "keypoints" in data else np.zeros(0, int)
+    colour = check_shape(path, "meantex", points(path, "meantex", data["meantex"]), (len(mean), 3))
+    faces = from_triangles(check_corners(path, whole(path, "tri", data["tri"]) - 1, len(mean)))
+    marks = whole(path, "keypoints", data["keypoints"]).ravel() - 1 if "keypoints" in data else np.zeros(0, int)
     if "exBase" in data:
         base = check_shape(path, "exBase", data["exBase"], (rows, None))
         modes = modes_of(base, np.ones(base.shape[1]), DECIMETRE, EXPRESSION_MODES)
@@ -78,18 +82,18 @@ def read_front(paths: list[Path]) -> RawModel:
         modes=modes, bounds=even_bounds(len(modes)),
         texture=colour / FULL_COLOUR,
         texture_modes=_colour_modes(texture, np.ones(texture.shape[1])),
-        anchors=_keypoints(path, points, len(mean)),
+        anchors=_keypoints(path, marks, len(mean)),
         **skin_only(mean, faces),
     )  # fmt: skip
 
 
-def _keypoints(path: Path, points: np.ndarray, vertices: int) -> dict[int, int]:
-    if not len(points):
+def _keypoints(path: Path, marks: np.ndarray, vertices: int) -> dict[int, int]:
+    if not len(marks):
         return {}
-    check_shape(path, "keypoints", points, (68,))
-    if points.min() < 0 or points.max() >= vertices:
+    check_shape(path, "keypoints", marks, (68,))
+    if marks.min() < 0 or marks.max() >= vertices:
         raise UserInputError(f"{path}: its keypoints name vertices that the model (of {vertices}) does not have.")
-    return lm.anchors(points)
+    return lm.anchors(marks)
 
 
 def _front_expressions(path: Path, paths: list[Path], vertices: int) -> np.ndarray:
@@ -105,14 +109,14 @@ def read_2009(paths: list[Path]) -> RawModel:
     path = _find(paths, MORPHABLE, ".mat")
     data = _mat(path)
     need(path, data, KEYS_2009, "BFM 2009")
-    mean = check_shape(path, "shapeMU", np.asarray(data["shapeMU"], float).reshape(-1, 3), (None, 3))
+    mean = points(path, "shapeMU", data["shapeMU"])
     count, rows = len(mean), 3 * len(mean)
     shape, texture = (check_shape(path, key, data[key], (rows, None)) for key in ("shapePC", "texPC"))
-    shape_sigma, texture_sigma = (np.asarray(data[key], float).ravel() for key in ("shapeEV", "texEV"))
+    shape_sigma, texture_sigma = (data[key].ravel() for key in ("shapeEV", "texEV"))
     check_shape(path, "shapeEV", shape_sigma, (shape.shape[1],))
     check_shape(path, "texEV", texture_sigma, (texture.shape[1],))
-    colour = check_shape(path, "texMU", np.asarray(data["texMU"], float).reshape(-1, 3), (count, 3))
-    faces = from_triangles(check_corners(path, np.asarray(data["tl"], int) - 1, count))
+    colour = check_shape(path, "texMU", points(path, "texMU", data["texMU"]), (count, 3))
+    faces = from_triangles(check_corners(path, whole(path, "tl", data["tl"]) - 1, count))
     mean = mean * UPRIGHT * MICROMETRE
     raw = RawModel(
         "BFM 2009", mean, outward(mean, faces),
@@ -159,7 +163,7 @@ def _with_expressions(raw: RawModel, path: Path, paths: list[Path]) -> RawModel:
 
 def _colour_modes(basis: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     modes = (basis[:, :TEXTURES] * sigma[:TEXTURES] / FULL_COLOUR).astype(np.float32)
-    return modes.T.reshape(modes.shape[1], -1, 3)
+    return modes.T.reshape(modes.shape[1], len(basis) // 3, 3)
 
 
 def _expressions(path: Path, paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
@@ -187,15 +191,30 @@ def _expressions(path: Path, paths: list[Path]) -> tuple[np.ndarray, np.ndarray]
 def _indices(path: Path, key: str, vertices: int) -> np.ndarray:
     data = _mat(path)
     need(path, data, (key,), path.name)
-    found = np.asarray(data[key], int).ravel() - 1
+    found = whole(path, key, data[key]).ravel() - 1
     if not len(found) or found.min() < 0 or found.max() >= vertices:
         raise UserInputError(f"{path} names vertices that the model (of {vertices}) does not have.")
     return found
 
 
 def _mat(path: Path) -> dict:
-    with reading(path, "MATLAB", MatReadError, NotImplementedError, struct.error):
-        return loadmat(str(path))
+    entries = _entries(path)
+    with reading(path, "MATLAB", MatReadError, struct.error):
+        # Only what is needed: other variables may be objects of any kind.
+        return loadmat(str(path), variable_names=[name for name in ALL_KEYS if name in entries])
+
+
+def _entries(path: Path) -> set[str]:
+    """Names of the variables in the ``.mat`` at `path`, none of which is too large."""
+    if path.is_file() and h5py.is_hdf5(path):
+        raise UserInputError(
+            f"{path} is a MATLAB 7.3 file, the models' own are version 5; get it again, or save it with -v7 in MATLAB."
+        )
+    with reading(path, "MATLAB", MatReadError, struct.error):
+        entries = whosmat(str(path))
+    for name, shape, _ in entries:
+        check_size(path, name, shape)
+    return {name for name, _, _ in entries}
 
 
 def _folders(path: Path, paths: list[Path]) -> list[Path]:

@@ -14,12 +14,14 @@ from ml_backend.face_model.loaders.raw import (
     RawModel,
     check_corners,
     check_shape,
+    check_size,
     even_bounds,
     from_triangles,
     modes_of,
     outward,
     reading,
     skin_only,
+    whole,
 )
 
 KIND = "BFM 2017/2019"
@@ -31,6 +33,9 @@ NOMOUTH_2017 = 53149
 
 def read(path: Path) -> RawModel:
     """The model at `path`; raises `UserInputError`."""
+    with reading(path, KIND):
+        if path.is_file() and not h5py.is_hdf5(path):
+            raise UserInputError(f"{path} is no HDF5 file, as {KIND} are; get it again.")
     with reading(path, KIND), h5py.File(path, "r") as data:
         parts = {name: _part(path, data, name) for name in ("shape", "expression", "color")}
         corners = _cells(path, data)
@@ -59,7 +64,7 @@ def _part(path: Path, data: h5py.File, name: str) -> tuple[np.ndarray, np.ndarra
         item = data.get(f"{name}/model/{key}")
         if not isinstance(item, h5py.Dataset):
             raise UserInputError(f"{path} lacks {name}/model/{key}; that is no {KIND} file.")
-        arrays[key] = np.asarray(item[()], float)
+        arrays[key] = np.asarray(_numbers(path, item), float)
     mean = arrays["mean"].ravel()
     check_shape(path, f"{name}/model/mean", mean, (None,))
     if len(mean) % 3:
@@ -69,12 +74,20 @@ def _part(path: Path, data: h5py.File, name: str) -> tuple[np.ndarray, np.ndarra
     return mean.reshape(-1, 3), basis, np.sqrt(np.maximum(variance, 0))
 
 
+def _numbers(path: Path, item: h5py.Dataset) -> np.ndarray:
+    """The numbers in `item`; `UserInputError` if they are none or far too many."""
+    if item.shape is None or item.dtype.kind not in "iuf":
+        raise UserInputError(f"{path}: {item.name} holds no numbers; get the file again.")
+    check_size(path, str(item.name), item.shape)
+    return np.asarray(item[()])
+
+
 def _cells(path: Path, data: h5py.File) -> np.ndarray:
     """(F, 3) triangles; the file has them as 3 × F."""
     for key in ("shape/representer/cells", "representer/cells"):
         item = data.get(key)
         if isinstance(item, h5py.Dataset):
-            cells = np.asarray(item[()], int)
+            cells = whole(path, key, _numbers(path, item))
             if cells.ndim == 2 and 3 in cells.shape:
                 return cells.T if cells.shape[0] == 3 else cells
             raise UserInputError(f"{path}: {key} is no list of triangles; get the file again.")

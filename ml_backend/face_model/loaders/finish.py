@@ -9,13 +9,16 @@ from scipy.spatial import cKDTree
 
 from ml_backend.face_model.loaders import inner, solve
 from ml_backend.face_model.loaders import landmarks as lm
-from ml_backend.face_model.loaders.align import Alignment, align
+from ml_backend.face_model.loaders.align import Alignment, align, head_surface
+from ml_backend.face_model.loaders.geometry import Surface
 from ml_backend.face_model.loaders.raw import RawModel
 from ml_backend.face_model.loaders.solve import Transfer, transfer
 from ml_backend.face_model.model import FaceModel
 from ml_backend.progress import Progress, silent
 
 STEPS = 4
+NOSTRIL_RIMS, NOSTRIL_REACH, NOSTRIL_DEPTH, NOSTRIL_DARK = (97, 98, 326, 327, 240, 460), 0.013, (0.001, 0.004), 0.85
+"""MediaPipe points around the nostrils, metres from them, metres of depth from first to full shadow, and its share."""
 LINING = 0.6
 """A lining that begins right at the lips gets more light than the built-in head's, which begins behind them."""
 
@@ -194,7 +197,7 @@ def _colours(found: Alignment, read: Transfer, centres: dict) -> tuple[np.ndarra
         modes = raw.texture_modes if raw.texture_modes is not None else np.zeros((0, *raw.texture.shape))
         colour = np.array(raw.texture, float)
     else:
-        colour = read.apply(head.texture_mean.astype(float))
+        colour = read.apply(head.texture_mean.astype(float)) * (1 - NOSTRIL_DARK * nostrils(found))[:, None]
         modes = read.apply(head.texture_basis.transpose(1, 0, 2).astype(float)).transpose(1, 0, 2)
     palette = {str(name): _mean_colour(head, k) for k, name in enumerate(head.material_names)}
     for k, name in enumerate(raw.materials):
@@ -204,6 +207,23 @@ def _colours(found: Alignment, read: Transfer, centres: dict) -> tuple[np.ndarra
             chosen = chosen[~raw.part_mask("skin")[chosen]]
             colour[chosen] = palette[name] * (LINING if name == "mouth" else 1)
     return np.clip(colour, 0, 1), modes
+
+
+def nostrils(found: Alignment) -> np.ndarray:
+    """(V,) in [0, 1]: how deep in a nostril a vertex of the skin lies; the built-in head, whose own are shallow, tells.
+
+    Light hardly reaches there, and the shading by normals alone does not know that.
+    """
+    raw, head = found.raw, found.head
+    skin = np.unique(raw.surface())
+    rims = found.points[head.landmark_vertex[np.isin(head.landmark_index, NOSTRIL_RIMS)]]
+    near = skin[cKDTree(rims).query(raw.mean[skin])[0] < NOSTRIL_REACH]
+    out = np.zeros(len(raw.mean))
+    if len(near):
+        on_head = Surface(found.points, head_surface(head)).nearest(raw.mean[near])[0]
+        deep = np.linalg.norm(on_head - raw.mean[near], axis=1)
+        out[near] = np.clip((deep - NOSTRIL_DEPTH[0]) / (NOSTRIL_DEPTH[1] - NOSTRIL_DEPTH[0]), 0, 1)
+    return out
 
 
 def _mean_colour(head: FaceModel, material: int) -> np.ndarray:

@@ -24,6 +24,7 @@ from ml_backend.face_model.loaders.raw import (
     need,
     outward,
     reading,
+    whole,
 )
 from ml_backend.face_model.synthesis import rotation_matrix
 
@@ -42,7 +43,7 @@ def read(path: Path) -> RawModel:
     data = _data(path)
     need(path, data, KEYS, KIND)
     with reading(path, KIND, opcodes.Damaged):
-        arrays = {key: opcodes.array(data[key]) for key in KEYS}
+        arrays = {key: _numbers(path, key, opcodes.array(data[key])) for key in KEYS}
     mean = check_shape(path, "v_template", arrays["v_template"].astype(float), (None, 3))
     count = len(mean)
     modes = check_shape(path, "shapedirs", arrays["shapedirs"], (count, 3, None))
@@ -51,7 +52,7 @@ def read(path: Path) -> RawModel:
     check_shape(path, "weights", arrays["weights"], (count, JOINTS))
     check_shape(path, "J_regressor", arrays["J_regressor"], (JOINTS, count))
     check_shape(path, "posedirs", arrays["posedirs"], (count, 3, 9 * (JOINTS - 1)))
-    faces = from_triangles(check_corners(path, arrays["f"].astype(int), count))
+    faces = from_triangles(check_corners(path, whole(path, "f", arrays["f"]), count))
     faces = outward(mean * UPRIGHT, faces)
     joints = arrays["J_regressor"] @ mean
     expression = modes[:, :, SHAPES:].transpose(2, 0, 1)
@@ -67,6 +68,12 @@ def read(path: Path) -> RawModel:
         joints={"jaw": joints[JAW] * UPRIGHT, "head": joints[NECK] * UPRIGHT},
         notes=["It has no colours in this file; the built-in head's were laid over it."],
     )  # fmt: skip
+
+
+def _numbers(path: Path, key: str, values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind not in "iuf":
+        raise UserInputError(f"{path}: {key} holds no numbers; get the file again.")
+    return values
 
 
 def _data(path: Path) -> dict:

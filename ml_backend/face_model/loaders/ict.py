@@ -12,7 +12,7 @@ import numpy as np
 from ml_backend.errors import UserInputError
 from ml_backend.face_model.loaders import inner, obj
 from ml_backend.face_model.loaders import landmarks as lm
-from ml_backend.face_model.loaders.raw import UPRIGHT, RawModel, check_numbers, check_shape, need, reading
+from ml_backend.face_model.loaders.raw import MOST_VALUES, UPRIGHT, RawModel, check_numbers, check_shape, need, reading
 
 KIND = "ICT-FaceKit"
 CENTIMETRE = 0.01
@@ -64,8 +64,20 @@ class Pack:
     landmarks: np.ndarray
 
 
+def _check_archive(path: Path) -> None:
+    """Raise `UserInputError` unless the file at `path` is an ``.npz`` of a plausible size when unpacked."""
+    with reading(path, KIND, zipfile.BadZipFile):
+        if not zipfile.is_zipfile(path):
+            raise UserInputError(f"{path} is no .npz file, or cut off; get it again.")
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+    if size > 8 * MOST_VALUES:
+        raise UserInputError(f"{path} unpacks to {size >> 20} MiB, far more than {KIND}; get it again.")
+
+
 def read_npz(path: Path) -> RawModel:
     """The packed arrays at `path`; raises `UserInputError`."""
+    _check_archive(path)
     with reading(path, KIND, zipfile.BadZipFile), np.load(path, allow_pickle=False) as data:
         need(path, {name: None for name in data.files}, KEYS, KIND)
         arrays = {key: data[key] for key in KEYS}
@@ -75,7 +87,8 @@ def read_npz(path: Path) -> RawModel:
     for key in ("ID", "EX"):
         check_shape(path, key, arrays[key], (None, VERTICES, 3))
     names = [str(name) for name in arrays["exn"]]
-    check_shape(path, "exn", arrays["exn"], (len(arrays["EX"]),))
+    if arrays["exn"].dtype.kind != "U" or arrays["exn"].shape != arrays["EX"].shape[:1]:
+        raise UserInputError(f"{path}: exn does not name the {len(arrays['EX'])} expressions; get the file again.")
     return build(path, Pack(
         vertices, arrays["VT"], arrays["ID"], arrays["EX"], names, arrays["F"], arrays["FT"], arrays["material"],
         [str(name) for name in arrays["material_names"]], np.array(lm.ICT)))  # fmt: skip

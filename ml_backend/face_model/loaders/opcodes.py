@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 
 MAX_ITEMS = 50_000_000
+COPIES, ALLOWANCE = 8, 1 << 20
+"""What the stream has made may be this many times as large as the stream, and a little more: few bytes can ask for
+copies of copies."""
 
 
 class Refused(Exception):
@@ -81,7 +84,7 @@ def check(name: Name) -> Name:
 
 def read(content: bytes) -> Any:
     """What the stream `content` holds; raises `Refused` or `Damaged`."""
-    machine = _Machine()
+    machine = _Machine(COPIES * len(content) + ALLOWANCE)
     try:
         for opcode, argument, _ in genops(content):
             if opcode.name == "STOP":
@@ -89,15 +92,18 @@ def read(content: bytes) -> Any:
             machine.step(opcode.name, argument)
     except (Refused, Damaged):
         raise
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, UnicodeError, RecursionError) as error:
-        raise Damaged(str(error)) from error
+    except (KeyError, AttributeError) as error:
+        raise Damaged("it is no such stream") from error
+    except (ValueError, IndexError, TypeError, UnicodeError, RecursionError, MemoryError) as error:
+        raise Damaged(str(error) or "it is too large") from error
     raise Damaged("it ends early")
 
 
 class _Machine:
     """Stack and memo; every opcode is either plain data or refused."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.plain: dict[str, Callable[[], Any]] = {
@@ -177,7 +183,11 @@ class _Machine:
         function, arguments = self.last(2)
         if not isinstance(function, Name) or not isinstance(arguments, tuple):
             raise Refused("a call of something that it built itself")
-        return _made(function, arguments)
+        made = _made(function, arguments)
+        self.budget -= len(made) if isinstance(made, (str, bytes, list, tuple, dict, set, frozenset)) else 0
+        if self.budget < 0:
+            raise Damaged("it asks for far more than it holds")
+        return made
 
     def build(self) -> Any:
         """Give the object on top the state above it."""
@@ -220,7 +230,12 @@ def _made(function: Name, arguments: tuple) -> Any:
 
 def _bytes(value: Any = b"") -> bytes:
     # Python 2's strings come as text whose characters are the bytes.
-    return value.encode("latin-1") if isinstance(value, str) else bytes(value)
+    if isinstance(value, str):
+        return value.encode("latin-1")
+    if not isinstance(value, (bytes, bytearray, list, tuple)):
+        # A number would ask for that many zeros.
+        raise Damaged("its bytes are wrong")
+    return bytes(value)
 
 
 def _numpy(function: Name, arguments: tuple) -> Any:
@@ -281,6 +296,8 @@ def sparse(value: Holder) -> np.ndarray:
     data, indices, pointer = (array(state[key]) for key in ("data", "indices", "indptr"))
     shape = state.get("_shape", state.get("shape"))
     rows, columns = (int(size) for size in shape)
+    if not 0 <= rows * columns <= MAX_ITEMS:
+        raise Damaged(f"a matrix of {rows} × {columns}")
     out = np.zeros((rows, columns))
     line = np.repeat(np.arange(len(pointer) - 1), np.diff(pointer))
     if value.kind.name.startswith("csc"):

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from ml_backend.errors import UserInputError
 
+DAMAGE = (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, MemoryError,
+          RecursionError, NotImplementedError, RuntimeError)
+"""What NumPy, SciPy, h5py and zipfile raise when a file holds something else than it should."""
 UPRIGHT = np.array([1.0, -1.0, -1.0])
 """From x to the image's right, y up, z towards the camera (all families here) to OpenCV's axes; keeps handedness."""
 
+MOST_VALUES = 300_000_000
+"""No model of any family holds more numbers in one array: a file that claims more is damaged or made to hurt."""
 SIGMAS = 3.0
 """PCA coefficients stay within this many standard deviations."""
 
@@ -107,7 +114,31 @@ def outward(mean: np.ndarray, faces: np.ndarray) -> np.ndarray:
 def modes_of(basis: np.ndarray, deviations: np.ndarray, scale: float, count: int) -> np.ndarray:
     """(count, V, 3) float32 OpenCV metres from a basis (3V, n) of unit columns, `deviations` (n,) and a unit."""
     chosen = (basis[:, :count] * deviations[:count] * scale).astype(np.float32)
-    return chosen.T.reshape(chosen.shape[1], -1, 3) * UPRIGHT.astype(np.float32)
+    return chosen.T.reshape(chosen.shape[1], len(basis) // 3, 3) * UPRIGHT.astype(np.float32)
+
+
+def points(path: Path, what: str, values: np.ndarray) -> np.ndarray:
+    """`values`, three per vertex in any shape, as (V, 3) float; `UserInputError` where they are no such numbers."""
+    if np.asarray(values).dtype.kind not in "iuf":
+        raise UserInputError(f"{path}: {what} holds no numbers; get the file again.")
+    flat = np.asarray(values, float).ravel()
+    if not len(flat) or len(flat) % 3:
+        raise UserInputError(f"{path}: {what} has {len(flat)} numbers, no three for each vertex; get it again.")
+    return check_numbers(path, what, flat.reshape(-1, 3))
+
+
+def whole(path: Path, what: str, values: np.ndarray) -> np.ndarray:
+    """`values` as int64; `UserInputError` where they are no whole numbers."""
+    found = np.asarray(values)
+    if found.dtype.kind not in "iuf" or not (np.isfinite(found) & (found == np.rint(found))).all():
+        raise UserInputError(f"{path}: {what} holds something else than whole numbers; get the file again.")
+    return found.astype(np.int64)
+
+
+def check_size(path: Path, what: str, shape: tuple[int, ...]) -> None:
+    """Raise `UserInputError` if an array of `shape` is larger than any model's, before memory is asked for it."""
+    if prod(int(size) for size in shape) > MOST_VALUES:
+        raise UserInputError(f"{path}: {what} claims {' × '.join(map(str, shape))} values; get the file again.")
 
 
 def even_bounds(count: int) -> np.ndarray:
@@ -123,9 +154,11 @@ def check_numbers(path: Path, what: str, values: np.ndarray) -> np.ndarray:
 
 
 def check_shape(path: Path, what: str, values: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
-    """`values` if they have `shape` (None = any length); else `UserInputError` with both shapes."""
+    """`values` if they are numbers of `shape` (None = any length but 0); else `UserInputError` with both shapes."""
+    if values.dtype.kind not in "iuf":
+        raise UserInputError(f"{path}: {what} holds no numbers; get the file again.")
     fits = values.ndim == len(shape) and all(
-        want in (None, have) for want, have in zip(shape, values.shape, strict=True)
+        have == want if want is not None else have > 0 for want, have in zip(shape, values.shape, strict=True)
     )
     if not fits:
         wanted = " × ".join("n" if size is None else str(size) for size in shape)
@@ -150,13 +183,17 @@ def need(path: Path, data: dict | Callable, names: tuple[str, ...], kind: str) -
 
 @contextmanager
 def reading(path: Path, kind: str, *errors: type[Exception]):
-    """Turn what a library says about a damaged file into one sentence."""
+    """Turn what a library says about a damaged file into one sentence, and keep its warnings to itself."""
     if not path.exists():
         raise UserInputError(f"{path} does not exist; check the path.")
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except UserInputError:
         raise
-    except (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, MemoryError, *errors) as error:
+    except PermissionError as error:
+        raise UserInputError(f"{path} can't be read ({error.strerror}); check its permissions.") from error
+    except (*DAMAGE, *errors) as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserInputError(f"{path} can't be read as a {kind} file ({reason}); get it again.") from error

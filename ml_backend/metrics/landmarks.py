@@ -74,3 +74,29 @@ def _vertex(model: FaceModel, landmark: int) -> int:
         raise UserInputError(f"The face model {model.name} has no vertex for landmark {landmark}; "
                              "lip measures need 13, 14, 78 and 308.")
     return int(model.landmark_vertex[found[0]])
+
+
+def aligned_lips(points: np.ndarray) -> np.ndarray:
+    """(T, 40, 2) lip points as the eyes see them: origin between the outer corners, x along them, unit their distance.
+
+    `points` (T, 478, 2 or more) pixels; rows of NaN give NaN. What is left is where the lips are in the face, less the
+    head's place, size and tilt.
+    """
+    flat = points[..., :2].astype(np.float64)
+    right, left = flat[:, EYE_RIGHT], flat[:, EYE_LEFT]
+    # As complex numbers the similarity is one division.
+    axis = (left - right) @ np.array([1, 1j])
+    centred = (flat[:, list(LIPS)] - (left + right)[:, None] / 2) @ np.array([1, 1j])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        turned = centred / axis[:, None]
+    return np.stack([turned.real, turned.imag], -1)
+
+
+def lip_distance(real: np.ndarray, made: np.ndarray) -> tuple[float, float]:
+    """Lip landmark distance (LMD) of `made` from `real` (T, 478, 2 or more) pixels: % interocular, and real pixels."""
+    apart = np.linalg.norm(aligned_lips(real) - aligned_lips(made), axis=-1).mean(1)
+    scale = np.linalg.norm(real[:, EYE_RIGHT, :2] - real[:, EYE_LEFT, :2], axis=1)
+    use = np.isfinite(apart) & np.isfinite(scale)
+    if not use.any():
+        return float("nan"), float("nan")
+    return float(100 * apart[use].mean()), float((apart * scale)[use].mean())

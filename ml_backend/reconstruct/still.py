@@ -1,0 +1,126 @@
+"""One picture: pose, person and expression solved together, since no other frame tells the one from the other.
+
+In a clip a person's shape is what stays while the expression changes, and solving for the two in turns finds it. In a
+photo the first one asked takes all: a narrow eye is half a blink, a wide mouth half a smile. So person and a step of
+the pose are eliminated from the normal equations (their Schur complement), which leaves the expression its most likely
+value over all persons (Gaussian, N(0, 1)) rather than for one of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ml_backend.reconstruct import boxsolve, contacts, pose, priors
+from ml_backend.reconstruct.equations import View, normal_equations, observe, stable_weights
+from ml_backend.reconstruct.points import IRIS_RIGHT, LIP_PAIRS, Rig, measurements
+
+ROUNDS = 6
+TRUST = 0.3
+"""Share of a clip's frame that a photo's landmarks count for: their errors, alike all over a face, do not average."""
+TURN, MOVE, FREE = 0.1, 0.01, 1e-3
+"""Units of the pose's step, radians and metres, and the precision of its prior in them."""
+
+
+@dataclass(frozen=True)
+class Still:
+    """One picture explained. L landmarks.
+
+    Attributes
+    ----------
+    view : with the pose found, one frame
+    expression : (1, K) in [0, 1]; identity : (I,)
+    target : (1, L, 3) metres, the landmarks in model space under that pose, lips corrected
+    """
+
+    view: View
+    expression: np.ndarray
+    identity: np.ndarray
+    target: np.ndarray
+
+
+def solve(view: View, points: Rig) -> Still:
+    """Explain the one frame of `view`, whose pose is a first guess."""
+    rows, weight, channels = measurements(points, still=True), stable_weights(points, still=True), len(points.names)
+    basis = np.concatenate([points.expression, points.identity, _pose_basis(points)])
+    seen_basis, prior = rows.apply(basis), _prior(points, len(basis))
+    chain = boxsolve.Chain(np.zeros(channels), np.zeros(0, bool))
+    deformed, expression = points.mean[None], None
+    for _ in range(ROUNDS):
+        target = touching(observe(view, deformed, weight), points)
+        gram, right = normal_equations(rows.apply(target - points.mean), seen_basis, rows, view.rotation)
+        expression, rest = eliminate(TRUST * gram[0] + prior, TRUST * right[0], channels, chain, points.names,
+                                     expression)
+        view = _stepped(view, rest[-6:])
+        deformed = (points.mean + np.tensordot(rest[:-6], points.identity, 1)
+                    + np.tensordot(expression, points.expression, 1))
+    assert expression is not None
+    target = touching(observe(view, deformed, weight), points)
+    return Still(view, expression, rest[:-6], target)
+
+
+def eliminate(gram: np.ndarray, right: np.ndarray, count: int, chain: boxsolve.Chain, names: list[str],
+              start: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Minimise xᵀ G x − 2 bᵀ x where the first `count` unknowns lie in [0, 1] and the others are free.
+
+    Parameters
+    ----------
+    gram, right : (N, N) positive definite, (N,)
+    count : of unknowns in [0, 1], which are the expressions `names`
+    chain : of one frame
+    start : (1, count)
+
+    Returns
+    -------
+    (1, count) and (N − count,)
+    """
+    inner, mixed, free = gram[:count, :count], gram[:count, count:], gram[count:, count:]
+    solved = np.linalg.solve(free, np.concatenate([mixed.T, right[count:, None]], 1))
+    reduced, pull = inner - mixed @ solved[:, :-1], right[:count] - mixed @ solved[:, -1]
+    bounded = boxsolve.solve(reduced[None], pull[None], chain, below=priors.caps(names), start=start)
+    return bounded, solved[:, -1] - solved[:, :-1] @ bounded[0]
+
+
+def touching(observed: np.ndarray, points: Rig) -> np.ndarray:
+    """`observed` (T, L, 3) with the lips' gap by so much smaller as MediaPipe shows shut ones apart."""
+    lips = points.pair_rows(LIP_PAIRS)
+    measured = contacts.gap(observed, lips)
+    out = observed.copy()
+    contacts.respread(out, lips, measured, contacts.gap(points.mean, lips)
+                      + np.maximum(measured - contacts.LIP_BIAS_TYPICAL, 0))
+    return out
+
+
+def levels(still: Still, points: Rig) -> contacts.Levels:
+    """Contact levels of the person in `still`: lids rest as far open as the identity has them."""
+    found = contacts.levels(still.target, points)
+    lids = points.pair_rows(contacts.LID_PAIRS_RIGHT + contacts.LID_PAIRS_LEFT)
+    usual = contacts.gap(points.mean, lids)
+    own = contacts.gap(points.mean + np.tensordot(still.identity, points.identity, 1), lids)
+    return replace(found, lid_rest=np.clip(own, contacts.NEUTRAL_LIDS[0] * usual, contacts.NEUTRAL_LIDS[1] * usual))
+
+
+def _pose_basis(points: Rig) -> np.ndarray:
+    """(6, L, 3) motion of the landmarks by a small turn about each axis of the head and a shift along it."""
+    axes = np.eye(3)
+    turns = np.cross(axes[:, None], points.mean[None]) * TURN
+    return np.concatenate([turns, np.broadcast_to(axes[:, None] * MOVE, turns.shape)])
+
+
+def _prior(points: Rig, count: int) -> np.ndarray:
+    """(N, N) precision of expressions, identity and the pose's step."""
+    channels, out = len(points.names), np.eye(count)
+    gaze = bool((points.index >= IRIS_RIGHT).any())
+    out[:channels, :channels] = priors.precision(points.names, gaze=gaze)
+    inner = slice(channels, count - 6)
+    out[inner, inner] = np.diag(priors.identity_precision(points.mean, points.identity))
+    out[-6:, -6:] *= FREE
+    return out
+
+
+def _stepped(view: View, step: np.ndarray) -> View:
+    """`view` after the `step` (6,) of the pose."""
+    turn = pose.exponential(np.clip(TURN * step[None, :3], -0.5, 0.5))
+    move = np.einsum("tij,j->ti", view.rotation, MOVE * step[3:])
+    return replace(view, rotation=view.rotation @ turn, translation=view.translation + move)
