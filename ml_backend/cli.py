@@ -49,15 +49,16 @@ def _add_track(track: argparse.ArgumentParser) -> None:
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:
-    train.add_argument("what", choices=("motion", "phones", "pose"),
-                       help="lips from speech; first what phones sound like; head motion")
+    train.add_argument("what", choices=("motion", "phones", "pose", "contact"),
+                       help="lips from speech; first what phones sound like; head motion; lips that meet on p, b, m")
     train.add_argument("dataset", type=Path, help="folder of shards made by `parley prepare`")
     train.add_argument("--out", type=Path, required=True, help="folder for the weights and the curve")
     train.add_argument("--config", default="default", choices=("default", "streaming", "yi2020"))
-    train.add_argument("--steps", type=int, help="at most (default: 200 for motion, else 600)")
+    train.add_argument("--steps", type=int, help="at most (default: 200 for motion, 900 for contact, else 600)")
     train.add_argument("--members", type=int, metavar="N", help="networks side by side (default: the configuration's)")
     train.add_argument("--pretrained", type=Path, metavar="FILE", help="what `parley train phones` made")
     train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--speech", type=Path, nargs="+", default=[], metavar="FOLDER", help="more voices for contact")
     train.add_argument("--rights", default="", metavar="WORD", help="learn only from shards with these rights (open)")
     train.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="several GPUs: see `torchrun`")
     train.add_argument("--amp", action=argparse.BooleanOptionalAction, help="half precision (default: on a GPU)")

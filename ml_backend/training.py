@@ -11,6 +11,7 @@ from rich.table import Table
 from ml_backend.config import head_model
 from ml_backend.errors import UserInputError
 from ml_backend.face_model.model import load
+from ml_backend.motion.contact_train import train_contact
 from ml_backend.motion.network import CONFIGS, MotionConfig
 from ml_backend.motion.phone_shards import FOLDER
 from ml_backend.motion.pose_train import train_pose
@@ -93,6 +94,9 @@ def show_reasons(rows: Sequence[Outcome], terminal: Terminal) -> None:
 
 def train_motion(options: argparse.Namespace, terminal: Terminal) -> None:
     """Train motion weights on a folder of shards, or the phones beforehand, or the head-pose weights."""
+    if options.what == "contact":
+        train_contacts(options, terminal)
+        return
     if options.what == "pose":
         train_head(options, terminal)
         return
@@ -141,6 +145,16 @@ def train_phones(config: MotionConfig, options: argparse.Namespace, terminal: Te
         f"{report.weights}: names the phone of {report.right:.0%} of the varied training frames; give it to "
         "`parley train motion` as --pretrained."
     )
+
+
+def train_contacts(options: argparse.Namespace, terminal: Terminal) -> None:
+    """Train the detector of lip contact on the shards' speech and on folders of sound files."""
+    with terminal.stage("Training lip contact") as progress:
+        report = train_contact(options.dataset, options.speech, options.out / "contact.safetensors",
+                               seed=options.seed, steps=options.steps or 900, progress=progress)
+    terminal.say(f"Weights in {options.out}: on held-out recordings {report.recall:.2f} of the labial steps found, "
+                 f"{report.precision:.2f} of the found ones labial ({report.recordings} recordings, "
+                 f"{report.seconds / 60:.1f} min).")
 
 
 def train_head(options: argparse.Namespace, terminal: Terminal) -> None:

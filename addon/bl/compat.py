@@ -133,3 +133,8 @@ def strip_frames(strip: Any) -> tuple[float, float, float]:
              ("frame_final_end", "right_handle"))
     start, first, last = (float(getattr(strip, old if hasattr(strip, old) else new)) for old, new in names)
     return start, first, last
+
+
+def move_strip(strip: Any, frame: int) -> None:
+    """Have the content of a sequencer strip begin at scene `frame`, its cut moving with it."""
+    setattr(strip, "frame_start" if hasattr(strip, "frame_start") else "content_start", frame)

@@ -104,17 +104,19 @@ def flat(name: str, colour: tuple[float, float, float]) -> bpy.types.Material:
 def light_group(light: np.ndarray) -> bpy.types.ShaderNodeTree:
     """The node group that turns an albedo into a lit colour under `light` (9, 3).
 
-    Inputs: Albedo, Shade (1 = all of the light arrives), Glint (strength of the cornea's highlight). Output: Color.
+    Inputs: Albedo, Shade (1 = all of the light arrives), Glint (strength of the cornea's highlight), Facing (1 = lit as
+    if it faced the camera: what lies in the mouth gets its light through the lips, whatever way it looks itself).
+    Output: Color.
     """
     tree: Any = bpy.data.node_groups.new(GROUP_NAME, "ShaderNodeTree")
     for name, kind, value in (("Albedo", "NodeSocketColor", (1, 1, 1, 1)), ("Shade", "NodeSocketFloat", 1.0),
-                              ("Glint", "NodeSocketFloat", 0.0)):
+                              ("Glint", "NodeSocketFloat", 0.0), ("Facing", "NodeSocketFloat", 0.0)):
         tree.interface.new_socket(name, in_out="INPUT", socket_type=kind).default_value = value
     tree.interface.new_socket("Color", in_out="OUTPUT", socket_type="NodeSocketColor")
     entry = new(tree, "NodeGroupInput", (-1800, 400))
     leave = new(tree, "NodeGroupOutput", (1200, 0))
     normal = camera_normal(tree)
-    total = irradiance(tree, normal, np.asarray(light, np.float64))
+    total = irradiance(tree, _turned(tree, normal, entry.outputs["Facing"]), np.asarray(light, np.float64))
     shaded = vector(tree, "SCALE", (600, 0), total, scale=entry.outputs["Shade"])
     lit = vector(tree, "MULTIPLY", (800, 0), shaded, entry.outputs["Albedo"])
     glint = _glint(tree, normal[3], entry.outputs["Glint"])
@@ -125,6 +127,7 @@ def light_group(light: np.ndarray) -> bpy.types.ShaderNodeTree:
 def _build(tree: Any, shown: Any, group: bpy.types.ShaderNodeTree, kind: str, image: bpy.types.Image | None) -> None:
     lit = new(tree, "ShaderNodeGroup", (0, 0), node_tree=group)
     lit.inputs["Glint"].default_value = 0.55 if kind == "eye" else 0.0
+    lit.inputs["Facing"].default_value = 1.0 if kind == "mouth" else 0.0
     shade = new(tree, "ShaderNodeAttribute", (-300, -200), attribute_name="parley_shade")
     if image is None:
         albedo = new(tree, "ShaderNodeAttribute", (-300, 0), attribute_name="parley_albedo")
@@ -193,6 +196,14 @@ def irradiance(tree: Any, normal: tuple[Any, Any, Any, Any], light: np.ndarray) 
         scaled = vector(tree, "SCALE", (place[0] + 60, place[1]), gamma.outputs[0], scale=weight)
         total = vector(tree, "ADD", (place[0] + 120, place[1]), total, scaled)
     return vector(tree, "MAXIMUM", (500, 0), total, (0.0, 0.0, 0.0))
+
+
+def _turned(tree: Any, normal: tuple[Any, Any, Any, Any], facing: Any) -> tuple[Any, Any, Any, Any]:
+    """`normal` moved by `facing` (0 to 1) to the direction of the camera, −z."""
+    x, y, z, whole = normal
+    rest = math(tree, "SUBTRACT", (-1100, -300), 1.0, facing)
+    towards = math(tree, "SUBTRACT", (-1000, -300), math(tree, "MULTIPLY", (-1050, -200), z, rest), facing)
+    return math(tree, "MULTIPLY", (-1050, 0), x, rest), math(tree, "MULTIPLY", (-1050, 100), y, rest), towards, whole
 
 
 def _glint(tree: Any, normal: Any, strength: Any) -> Any:

@@ -163,7 +163,7 @@ def inner_shade(model: FaceModel, shape: np.ndarray) -> np.ndarray:
     if len(lips) and inside.any():
         depth = shape[inside, 2] - lips[:, 2].min()
         rise = np.abs(shape[inside, 1] - lips[:, 1].mean())
-        shade[inside] = np.clip(1.1 - depth / 0.035, 0.06, 1) * np.clip(1.05 - rise / 0.03, 0.4, 1)
+        shade[inside] = np.clip(1.1 - depth / 0.045, 0.25, 1) * np.clip(1.05 - rise / 0.035, 0.6, 1)
     eyes = of_kind(model, "eye")
     for side in (-1, 1):
         ball = eyes & (side * shape[:, 0] > 0)

@@ -49,8 +49,11 @@ class Shader:
         points = self.character.neutral_shape + np.tensordot(row, self.model.expression_basis, 1)
         colour = shading.irradiance(points, shading.triangles(self.model.faces), self.act.pose[index, :3],
                                     self.character.light)
-        shade = rig.inner_shade(self.model, self.character.neutral_shape)
-        shade[rig.of_kind(self.model, "mouth")] *= shading.opening(weights)
+        shade, mouth = rig.inner_shade(self.model, self.character.neutral_shape), rig.of_kind(self.model, "mouth")
+        shade[mouth] *= shading.opening(weights)
+        # As in the rig's material: the mouth is lit as if it faced the camera.
+        facing = shading.spherical_harmonics(np.array([[0.0, 0.0, -1.0]])) @ self.character.light
+        colour[mouth] = np.maximum(facing, 0)
         painted = rig.of_kind(self.model, "skin") if self.textured else np.zeros(len(points), bool)
         return colour * shade[:, None] * np.where(painted[:, None], 1.0, self.character.low_albedo)
 

@@ -65,11 +65,8 @@ def recognise(samples: np.ndarray) -> list[Segment]:
         If it gives up on this sound.
     """
     decoder = _decoder()
-    loud = samples * (_LEVEL / max(float(np.abs(samples).max(initial=0)), 1e-4))
     try:
-        decoder.start_utt()
-        decoder.process_raw(np.clip(np.round(loud * 32767), -32768, 32767).astype("<i2").tobytes(), full_utt=True)
-        decoder.end_utt()
+        hear(decoder, samples)
         heard = decoder.seg()
     except RuntimeError as error:
         raise StageError(f"pocketsphinx could not recognise the sound ({error}); leave the recording out.") from error
@@ -77,13 +74,26 @@ def recognise(samples: np.ndarray) -> list[Segment]:
             for segment in heard or []]
 
 
+def hear(decoder: Any, samples: np.ndarray) -> None:
+    """Run `samples` (N,) through a pocketsphinx decoder at one loudness, as one utterance."""
+    loud = samples * (_LEVEL / max(float(np.abs(samples).max(initial=0)), 1e-4))
+    decoder.start_utt()
+    decoder.process_raw(np.clip(np.round(loud * 32767), -32768, 32767).astype("<i2").tobytes(), full_utt=True)
+    decoder.end_utt()
+
+
+def pocketsphinx(purpose: str) -> Any:
+    """The library; raises `DependencyError`, saying what for, where it is not installed."""
+    try:
+        return importlib.import_module("pocketsphinx")
+    except ImportError as error:
+        raise DependencyError(f"{purpose} needs the pocketsphinx library, which is not installed; install it with: "
+                              f"{INSTALL}.") from error
+
+
 @lru_cache(maxsize=1)
 def _decoder() -> Any:
-    try:
-        library = importlib.import_module("pocketsphinx")
-    except ImportError as error:
-        raise DependencyError("Recognising phones needs the pocketsphinx library, which is not installed; install it "
-                              f"with: {INSTALL}.") from error
+    library = pocketsphinx("Recognising phones")
     model = f"{library.get_model_path()}/en-us"
     # A beam this wide keeps every phone possible all the time, as there are no words to go by.
     return library.Decoder(hmm=f"{model}/en-us", allphone=f"{model}/en-us-phone.lm.bin", lw=2.0, beam=1e-20,

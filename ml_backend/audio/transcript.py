@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from ml_backend.audio.phones import INSTALL, STEPS_PER_SECOND, Segment
-from ml_backend.errors import DependencyError, UserInputError
+from ml_backend.audio.phones import STEPS_PER_SECOND, Segment, hear, pocketsphinx
+from ml_backend.errors import UserInputError
 
 _NO_WORD = re.compile(r"[^\w']+|_")
 _SHOWN = 5
@@ -44,15 +43,13 @@ def align(samples: np.ndarray, text: str) -> list[Segment]:
     if unknown:
         raise UserInputError(f"The aligner doesn't know {', '.join(unknown[:_SHOWN])}"
                              f"{' …' if len(unknown) > _SHOWN else ''}; spell figures and names as English words.")
-    level = 0.7 / max(float(np.abs(samples).max(initial=0)), 1e-4)
-    sound = np.clip(samples * level * 32767, -32768, 32767).astype("<i2").tobytes()
     try:
         decoder.set_align_text(" ".join(wanted))
-        _run(decoder, sound)
+        hear(decoder, samples)
         if decoder.hyp() is None:
             raise UserInputError("The text does not fit the speech; check both.")
         decoder.set_alignment()
-        _run(decoder, sound)
+        hear(decoder, samples)
         found = [(phone.name, phone.start / STEPS_PER_SECOND, (phone.start + phone.duration) / STEPS_PER_SECOND)
                  for word in decoder.get_alignment() for phone in word]
     except RuntimeError as error:
@@ -60,18 +57,8 @@ def align(samples: np.ndarray, text: str) -> list[Segment]:
     return found
 
 
-def _run(decoder: Any, sound: bytes) -> None:
-    decoder.start_utt()
-    decoder.process_raw(sound, full_utt=True)
-    decoder.end_utt()
-
-
 @lru_cache(maxsize=1)
 def _aligner() -> Any:
-    try:
-        library = importlib.import_module("pocketsphinx")
-    except ImportError as error:
-        raise DependencyError("--text needs the pocketsphinx library, which is not installed; install it with: "
-                              f"{INSTALL}.") from error
     # Wide beams: a slow or hesitant speaker must not fall out of the only path there is.
-    return library.Decoder(samprate=16000, loglevel="FATAL", bestpath=False, beam=1e-80, wbeam=1e-60, pbeam=1e-80)
+    return pocketsphinx("--text").Decoder(samprate=16000, loglevel="FATAL", bestpath=False, beam=1e-80, wbeam=1e-60,
+                                          pbeam=1e-80)

@@ -39,6 +39,7 @@ _MIN_FRAMES = 4 * FPS
 _VARIATIONS = 4
 _EVERY = 10
 _PATIENCE = 5
+_PERSONAL_SHARE = 0.4
 
 
 @dataclass(frozen=True)
@@ -216,16 +217,28 @@ def _fine_tune(general: MotionWeights, shard: Shard, report: PersonaliseReport, 
                 best, best_step = figures, step
                 best_state = copy.deepcopy(network.state_dict())
     progress(steps, steps)
+    if best_state is not None:
+        network.load_state_dict(between(general.network, best_state, _PERSONAL_SHARE))
+        best = _tail_figures(network, split, general)
     report = replace(report, before=anchor[1], after=best[1], steps=step, seconds=time.monotonic() - started)
-    if best_state is None:
+    if best[0] <= anchor[0]:
         return replace(report, reason="Fine-tuning did not beat the general weights on the clip's held-out end; "
                                       "the general weights are used.")
-    network.load_state_dict(best_state)
     provenance = {**general.provenance, "personalised": {"base": general.identifier, "steps": best_step, "seed": seed,
                                                          "offset_ms": report.offset_ms}}
     save_weights(replace(general, network=network.eval(), provenance=provenance), out)
     return replace(report, kept=True, weights=out, reason="The personal weights beat the general ones on the clip's "
                                                           "held-out end.")
+
+
+def between(network: torch.nn.Module, tuned: dict[str, torch.Tensor], share: float) -> dict[str, torch.Tensor]:
+    """Weights `share` of the way from `network` to `tuned`.
+
+    Twelve seconds teach a person's manner and forget how others speak; between the two lies a network that is better at
+    both (Wortsman et al. 2022, robust fine-tuning by weight-space ensembles).
+    """
+    return {name: torch.lerp(value, tuned[name], share) if value.is_floating_point() else tuned[name]
+            for name, value in network.state_dict().items()}
 
 
 def _update(network: torch.nn.Module, windows: Windows, optimiser: torch.optim.Optimizer, loss: LipLoss | None) -> None:

@@ -88,7 +88,8 @@ def style_from_track(track: FaceTrack, statistics: Statistics) -> MotionStyle:
         seconds = len(expression) / FPS
         rate = float(np.clip((seen * seconds + general.blink_rate * 4) / (seconds + 4), 0.05, 1.0))
         duration = float(np.clip(lasting if seen else general.blink_duration, 0.12, 0.4))
-    rest = rest_expression(expression, names)
+    # Somebody who talks all through the clip never shows the lips at rest: they are shut then, whatever the rest does.
+    rest = np.where(np.isin(names, PARTING), 0, rest_expression(expression, names)).astype(np.float32)
     return MotionStyle(names, clip_mean(expression), rest, mouth_amplitude(expression, statistics), pose,
                        pose.mean(0), pose.std(0), rate, duration, seen_range(expression, statistics),
                        eye_style(expression, names, rotation))

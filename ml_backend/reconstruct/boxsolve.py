@@ -14,6 +14,8 @@ from scipy.linalg import solveh_banded
 SWEEPS = 6
 """Sweeps of coordinate descent after each Newton step."""
 SHARE_SWEEPS = 20
+RIPE = 0.5
+"""A channel that would change by less than this share of the tolerance is left alone for a sweep."""
 COLD_SWEEPS = 12
 """Sweeps before the first one where nothing is known, so that it knows what is at a bound."""
 
@@ -59,19 +61,17 @@ def solve(gram: np.ndarray, right: np.ndarray, chain: Chain, *, below: dict[int,
     caps = below or {}
     rows = np.ascontiguousarray(gram.transpose(1, 0, 2))
     if start is None:
-        _descend(x, rows, right, chain, caps, COLD_SWEEPS, tolerance)
+        _descend(x, gram, rows, right, chain, caps, COLD_SWEEPS, tolerance)
     for _ in range(-(-sweeps // SWEEPS)):
         x = _newton(x, gram, right, chain, caps)
-        if _descend(x, rows, right, chain, caps, SWEEPS, tolerance) < tolerance:
+        if _descend(x, gram, rows, right, chain, caps, SWEEPS, tolerance) < tolerance:
             break
     return x
 
 
 def _newton(x: np.ndarray, gram: np.ndarray, right: np.ndarray, chain: Chain, caps: dict[int, int]) -> np.ndarray:
     """`x` after one step over what is not held at a bound, as far along it as the sum falls."""
-    high = np.ones_like(x)
-    for channel, cap in caps.items():
-        high[:, channel] = x[:, cap]
+    high = _ceiling(x, caps)
     slope = _product(gram, chain, x) - right
     free = ~(((x <= 0) & (slope > 0)) | ((x >= high) & (slope < 0)))
     pull = np.where(free, -slope, 0.0)
@@ -131,34 +131,50 @@ def _banded(gram: np.ndarray, chain: Chain, free: np.ndarray) -> np.ndarray:
     return out.reshape(channels + 1, -1)
 
 
-def _descend(x: np.ndarray, rows: np.ndarray, right: np.ndarray, chain: Chain, caps: dict[int, int], sweeps: int,
-             tolerance: float) -> float:
-    """Minimise each coordinate exactly in turn, for all even, then all odd frames; the last sweep's largest change."""
-    frames, channels = x.shape
+def _descend(x: np.ndarray, gram: np.ndarray, rows: np.ndarray, right: np.ndarray, chain: Chain, caps: dict[int, int],
+             sweeps: int, tolerance: float) -> float:
+    """Minimise coordinates exactly in turn, for all even, then all odd frames; the last sweep's largest change.
+
+    Channels that are at their minimum in all frames are passed over: what else changes moves them only a little, and
+    the next sweep looks at them again.
+    """
+    channels = np.arange(x.shape[1])
     link = np.concatenate([[0.0], chain.joined, [0.0]])
     parts = [slice(None)] if chain.loose else [slice(0, None, 2), slice(1, None, 2)]
+    stiff = gram[:, channels, channels] + chain.temporal * (link[1:] + link[:-1])[:, None]
     change = 0.0
     for _ in range(sweeps):
+        high = _ceiling(x, caps)
+        wanted = np.clip(x - (_product(gram, chain, x) - right) / stiff, 0, high) - x
+        busy = np.flatnonzero(np.abs(wanted).max(0) > RIPE * tolerance)
         change = 0.0
-        for k in range(channels):
-            high = x[:, caps[k]] if k in caps else np.ones(frames)
+        for k in busy:
+            top = x[:, caps[k]] if k in caps else None
             for part in parts:
-                change = max(change, _minimise(x, rows[k], right, chain.temporal[k], link, k, part, high))
+                change = max(change, _minimise(x, rows[k], right, chain.temporal[k], link, k, part, top))
         if change < tolerance:
             break
     return change
 
 
+def _ceiling(x: np.ndarray, caps: dict[int, int]) -> np.ndarray:
+    """(T, K) upper bounds."""
+    high = np.ones_like(x)
+    for channel, cap in caps.items():
+        high[:, channel] = x[:, cap]
+    return high
+
+
 def _minimise(x: np.ndarray, row: np.ndarray, right: np.ndarray, mu: float, link: np.ndarray, k: int, part: slice,
-              high: np.ndarray) -> float:
-    """Set coordinate `k` of the frames in `part` to its minimiser; the largest change."""
+              top: np.ndarray | None) -> float:
+    """Set coordinate `k` of the frames in `part` to its minimiser, at most `top`; the largest change."""
     old = x[part, k].copy()
     diagonal = row[part, k]
     pull = right[part, k] - np.einsum("tk,tk->t", row[part], x[part]) + diagonal * old
-    if mu > 0:
+    if mu > 0 and len(link) > 2:
         padded = np.concatenate([[0.0], x[:, k], [0.0]])
         pull = pull + mu * (link[:-1] * padded[:-2] + link[1:] * padded[2:])[part]
         diagonal = diagonal + mu * (link[:-1] + link[1:])[part]
-    new = np.minimum(np.maximum(pull / diagonal, 0), high[part])
+    new = np.minimum(np.maximum(pull / diagonal, 0), 1.0 if top is None else top[part])
     x[part, k] = new
     return float(np.abs(new - old).max(initial=0))

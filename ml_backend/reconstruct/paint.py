@@ -86,7 +86,7 @@ def inner_colours(views: Sequence[Posed], track: FaceTrack, model: FaceModel, re
                           for name in ("corners", "weights", "colour", "light")))
         for name in parts:
             part = model.part(name)
-            out[part] = _toned(pixels.of(part), low, part)
+            out[part] = _toned(pixels.of(part), low, part, hue=name.startswith("teeth"))
     if all(name in names for name in EYES):
         _eyes(out, views, track, model, light)
     return np.clip(out, 0, 1).astype(np.float32)
@@ -108,17 +108,18 @@ def _pixels(view: Posed, model: FaceModel, shade: np.ndarray, open_: float, ligh
     corners, weights = triangles[drawn.triangle[seen]], drawn.weights[seen]
     width = drawn.size[1]
     x, y = drawn.pixel[seen] % width + low[0], drawn.pixel[seen] // width + low[1]
-    normal = np.einsum("ni,nic->nc", weights, view.normals[corners])
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+    # The rig lights what lies in the mouth as if it faced the camera.
     share = np.einsum("ni,ni->n", weights, shade[corners]) * open_
-    arriving = np.maximum(spherical_harmonics(normal) @ light, 0) * share[:, None]
+    arriving = np.maximum(spherical_harmonics(np.array([[0.0, 0.0, -1.0]])) @ light, 0) * share[:, None]
     return Pixels(corners, weights, view.image[y, x] / 255.0, arriving)
 
 
-def _toned(pixels: Pixels, low: np.ndarray, part: np.ndarray) -> np.ndarray:
+def _toned(pixels: Pixels, low: np.ndarray, part: np.ndarray, *, hue: bool) -> np.ndarray:
     """(P, 3) the colours of `part` (V,) bool in the tone, one gain a channel, that explains the pixels best.
 
     A vertex that is seen often has a gain of its own: some teeth are behind the lips in truth, or in another's shadow.
+    Without `hue` the gain is the same for all channels: what is dark, and lies where teeth or braces are in truth,
+    tells nothing about its colour.
     """
     expected = pixels.light * pixels.interpolate(low)
     if not len(expected):
@@ -132,7 +133,7 @@ def _toned(pixels: Pixels, low: np.ndarray, part: np.ndarray) -> np.ndarray:
         np.add.at(found, pixels.corners[:, corner], share * expected * pixels.colour)
         np.add.at(weight, pixels.corners[:, corner], share * expected**2)
     own = ((found + PRIOR_PIXELS * typical * gain) / (weight + PRIOR_PIXELS * typical))[part]
-    return low[part] * np.clip(own, *GAIN)
+    return low[part] * np.clip(own if hue else own.mean(1, keepdims=True), *GAIN)
 
 
 def _eyes(out: np.ndarray, views: Sequence[Posed], track: FaceTrack, model: FaceModel, light: np.ndarray) -> None:
@@ -217,7 +218,7 @@ def inner_shade(model: FaceModel, shape: np.ndarray) -> np.ndarray:
     inside = np.any([model.part(name) for name in MOUTH if name in names] or [np.zeros(len(shape), bool)], axis=0)
     if len(lips) and inside.any():
         depth, rise = shape[inside, 2] - lips[:, 2].min(), np.abs(shape[inside, 1] - lips[:, 1].mean())
-        shade[inside] = np.clip(1.1 - depth / 0.035, 0.06, 1) * np.clip(1.05 - rise / 0.03, 0.4, 1)
+        shade[inside] = np.clip(1.1 - depth / 0.045, 0.25, 1) * np.clip(1.05 - rise / 0.035, 0.6, 1)
     for name in EYES:
         if name in names:
             ball = model.part(name)

@@ -52,7 +52,7 @@ def _number(value: float) -> str:
 def table(figures: Sequence[Figure]) -> str:
     """Lines of text, one for each figure, with columns aligned."""
     head = ("part", "figure", "value", "bar", "", "note")
-    rows = [head]
+    rows: list[tuple[str, ...]] = [head]
     for figure in figures:
         unit = f" {figure.unit}" if figure.unit else ""
         bar = "" if figure.bar is None else f"{'≥' if figure.at_least else '≤'} {_number(figure.bar)}{unit}"

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from tests.benchmarks.timing import timed
+from tests.benchmarks.ui import ui
 
 ROOT = Path(__file__).resolve().parents[2]
 TRACKED = 200
@@ -103,4 +104,5 @@ def refiner() -> str:
     return f"{spent / coding:.1f} x coding one PNG ({spent:.3f} s a frame; bar 0.12 s)"
 
 
-BENCHMARKS = {"motion": motion, "tracking": tracking, "keyframes": keyframes, "plates": plates, "refiner": refiner}
+BENCHMARKS = {"motion": motion, "tracking": tracking, "keyframes": keyframes, "plates": plates, "refiner": refiner,
+              "ui": ui}

@@ -123,7 +123,7 @@ def test_scores_of_a_perfect_tracker_pass() -> None:
 
     returned = face_roundtrip.Returned(np.arange(8), [Track(n) for n in range(8)])  # type: ignore[misc]
     figures = {figure.name.strip(): figure for figure in face_roundtrip.score(heads, returned, model)}
-    assert figures["pose error"].value < 1e-3 and figures["identity, cosine"].value == pytest.approx(1)
+    assert figures["pose error"].value < 1e-3 and figures["identity, cosine above chance"].value > 0.7
     assert figures["jawOpen"].passed and figures["identity, recognised"].value == 100
     assert figures["albedo ΔE"].value < 40
     nobody = face_roundtrip.Returned(np.zeros(0, int), [])

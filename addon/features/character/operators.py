@@ -10,7 +10,7 @@ from pathlib import Path
 import bpy
 from bpy_extras.io_utils import ImportHelper
 
-from ...bl import keyframes, render, rig
+from ...bl import heads, layers, render, rig
 from ...core import character, face_model, look, people, performance, stored_models
 from ...core.errors import UserInputError
 from ...core.npz import schema_of
@@ -109,7 +109,7 @@ def add(context: bpy.types.Context, model: face_model.FaceModel, person: charact
 
 
 class PARLEY_OT_load_performance(ParleyOperator, bpy.types.Operator, ImportHelper):
-    """Key the selected Parley head with a performance file, from the scene's start frame"""
+    """Key the Parley head with a performance file, from the scene's start frame, beside the artist's own keys"""
 
     bl_idname = "parley.load_performance"
     bl_label = "Load Performance"
@@ -118,16 +118,23 @@ class PARLEY_OT_load_performance(ParleyOperator, bpy.types.Operator, ImportHelpe
     filter_glob: bpy.props.StringProperty(default="*.npz", options={"HIDDEN"})  # type: ignore[valid-type]
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Only with something selected; whether it is a head is said on pressing."""
-        return context.object is not None
+    def disabled_reason(cls, context: bpy.types.Context) -> str | None:
+        """No head, or several and none selected."""
+        try:
+            heads.current(context)
+        except UserInputError as error:
+            return str(error)
+        return None
 
     def perform(self, context: bpy.types.Context) -> str:
         """Write the keys at the scene's own rate."""
         scene = context.scene
-        head = rig.find(context.object)
-        act = performance.load(bpy.path.abspath(self.filepath))
+        head = heads.current(context)
+        path = bpy.path.abspath(self.filepath)
+        act = performance.load(path)
         clock = FrameClock(scene.render.fps, scene.render.fps_base, scene.frame_start)
-        frames = keyframes.write(head, act, clock)
-        scene.frame_end = max(scene.frame_end, int(frames[-1]))
-        return f"Keyed {len(frames)} frames."
+        written = layers.write(head, act, clock, f"performance:{path}")
+        scene.frame_end = max(scene.frame_end, int(written.frames[-1]))
+        for note in written.notes:
+            self.report({"WARNING"}, note)
+        return f"Keyed {len(written.frames)} frames."

@@ -1,0 +1,1 @@
+"""Speech to keys: which sound, in which manner, onto the head, by the worker."""

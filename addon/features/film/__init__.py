@@ -1,0 +1,1 @@
+"""A film of somebody speaking, rendered by the worker over their clip or photo."""

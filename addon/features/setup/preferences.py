@@ -1,0 +1,75 @@
+"""The add-on's preferences: which interpreter, *Set Up Backend*, *Check*."""
+
+# Blender's type stubs allow None and every kind of data where these objects have one kind, and have no place for
+# properties that are declared as annotations.
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false, reportInvalidTypeForm=false
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+
+from ...bl import worker
+from ...core.backend_setup import ADDRESSES
+from ...ui.panel_base import button, draw_job, message, running
+from . import operators
+
+
+class PARLEY_AP_preferences(bpy.types.AddonPreferences):
+    """What Parley remembers on this computer"""
+
+    bl_idname = worker.ROOT
+
+    interpreter: bpy.props.StringProperty(
+        name="Interpreter", subtype="FILE_PATH",
+        description="Python that has Parley's backend; empty for the one that Set Up Backend makes")
+    device: bpy.props.EnumProperty(
+        name="Compute On", default="cpu", description="Which PyTorch is installed",
+        items=(("cpu", "Processor", "Works everywhere"), ("cuda", "NVIDIA GPU", "CUDA; a download of gigabytes")))
+    base_python: bpy.props.StringProperty(
+        name="Python", subtype="FILE_PATH",
+        description="Python 3.11 or 3.12 that the environment is made with; empty to look for one")
+    source: bpy.props.StringProperty(
+        name="Parley", subtype="FILE_PATH",
+        description="Folder or wheel of Parley's backend; empty for the one that comes with the add-on")
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Interpreter and state first, then the set-up."""
+        layout = self.layout
+        column = layout.column()
+        column.use_property_split, column.use_property_decorate = True, False
+        column.prop(self, "interpreter")
+        missing = worker.missing_backend()
+        message(column, context, missing or f"Backend: {worker.interpreter()}", "INFO" if missing else "CHECKMARK")
+        busy = running(operators.CHECK_TITLE)
+        button(layout, operators.PARLEY_OT_check_backend, context, explain=not missing and not busy, icon="VIEWZOOM")
+        draw_job(layout, context, (operators.CHECK_TITLE,))
+        if operators.report():
+            box = layout.box()
+            for line in operators.report().splitlines():
+                box.label(text=line)
+            box.operator(operators.PARLEY_OT_copy_report.bl_idname, icon="COPYDOWN")
+        self._draw_setup(layout.box(), context)
+
+    def _draw_setup(self, box: Any, context: bpy.types.Context) -> None:
+        column = box.column()
+        column.use_property_split, column.use_property_decorate = True, False
+        for name in ("device", "base_python", "source"):
+            column.prop(self, name)
+        run = operators.setup_run()
+        if run is not None and run.running:
+            column.progress(factor=run.share, type="BAR", text=f"{run.title} ({run.step + 1}/{len(run.plan.steps)})")
+            column.label(text=run.lines[-1][:100] if run.lines else "")
+            column.operator(operators.PARLEY_OT_cancel_setup.bl_idname, icon="X")
+        else:
+            message(box, context, f"Contacts {', '.join(ADDRESSES)} when the button is pressed, and never else.", "URL")
+            button(box, operators.PARLEY_OT_set_up_backend, context, icon="IMPORT")
+            if run is not None and (run.error or run.step):
+                message(box, context, run.error or "The backend is set up.", "ERROR" if run.error else "CHECKMARK")
+        shown = operators.commands(context)
+        if shown:
+            small = box.column(align=True)
+            small.label(text="Commands:")
+            for line in shown.splitlines():
+                small.label(text=line)
