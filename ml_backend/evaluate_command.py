@@ -38,6 +38,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
                          help="judge closures on p, b and m instead: CLIPs are sound, FOLDER has their NAME.phone.json")
     command.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
     command.add_argument("--face-model", default="parley", metavar="NAME", help="see `parley face list`")
+    command.add_argument("--face", default="largest", metavar="left|right|N", help="which face of several")
     film = command.add_argument_group("a film against its clip, picture by picture")
     film.add_argument("--film", type=Path, help="film to judge, e.g. made by `parley talk`")
     film.add_argument("--clip", type=Path, help="what the person really does in it")
@@ -94,7 +95,7 @@ def _clip_options(options: argparse.Namespace) -> EvaluateOptions:
     from ml_backend.evaluation.run import EvaluateOptions
 
     return EvaluateOptions(options.clips, options.out, given, seconds, options.split, options.index, options.offset,
-                           options.seed, options.face_model)
+                           options.seed, options.face_model, options.face)
 
 
 def _named(text: str) -> tuple[str, Path]:

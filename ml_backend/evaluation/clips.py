@@ -31,6 +31,7 @@ from ml_backend.progress import Progress
 from ml_backend.reconstruct.fit import fit_landmarks
 from ml_backend.reconstruct.landmarks import detect
 from ml_backend.reconstruct.track import assemble
+from ml_backend.reconstruct.tracklets import LARGEST
 from ml_backend.take import Take, file_hash
 from ml_backend.terminal import Terminal, hushed
 
@@ -51,12 +52,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Bench:
-    """What one run of `parley evaluate` works with: face model and its hash, the folder of results, the terminal."""
+    """What one run of `parley evaluate` works with: face model, its hash, folder of results, terminal, which face."""
 
     model: FaceModel
     model_key: str
     take: Take
     terminal: Terminal
+    face: str = LARGEST
 
     def stage(self, stage: str, title: str, settings: dict, outputs: list[str],
               action: Callable[[Progress], dict | None]) -> dict:
@@ -209,14 +211,15 @@ def landmarks_of(source: Source, bench: Bench, *, start: float = 0.0, seconds: f
         frames = extract_frames(source.path, take.path(frames_at), start=start, seconds=seconds, fps=FPS,
                                 progress=lambda done, total: progress(done, 4 * total))
         with hushed(take.path("logs/track.log")):
-            found = detect(frames, progress=lambda done, total: progress(total + 3 * done, 4 * total),
+            found = detect(frames, face=bench.face, progress=lambda done, total: progress(total + 3 * done, 4 * total),
                            source=str(source.path))
         save_npz(take.path(name), LANDMARKS, 1, {"landmarks": found.landmarks, "cuts": found.cuts,
                                                  "size": np.array(frames.size, np.int32)})
         if not keep_frames:
             shutil.rmtree(take.path(frames_at), ignore_errors=True)
 
-    settings = {"file": file_hash(source.path), "start": start, "seconds": seconds, "code": code_key(*_FINDING)}
+    settings = {"file": file_hash(source.path), "start": start, "seconds": seconds, "code": code_key(*_FINDING),
+                **({"face": bench.face} if bench.face != LARGEST else {})}
     outputs = [name, frames_at] if keep_frames else [name]
     bench.stage(f"landmarks {source.name}", f"{source.name}: finding the face", settings, outputs, look)
     return load_npz(take.path(name), LANDMARKS, 1)

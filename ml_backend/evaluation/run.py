@@ -35,6 +35,7 @@ from ml_backend.metrics.head_pose import spread_ratio
 from ml_backend.metrics.report import EYES, FIGURES, HEAD, mean_figures, plot_opening, save
 from ml_backend.metrics.score import own_figures, score
 from ml_backend.progress import Progress
+from ml_backend.reconstruct.tracklets import LARGEST, check_face
 from ml_backend.take import Take, file_hash
 from ml_backend.terminal import Terminal
 
@@ -56,6 +57,7 @@ class EvaluateOptions:
     offset : "auto", "index", "estimate" or "none": whose word on late sound is taken
     seed : of everything random
     face_model : name of the face model
+    face : which of several faces: "largest", "left", "right" or a number counted from the left
     """
 
     clips: list[Path]
@@ -67,6 +69,7 @@ class EvaluateOptions:
     offset: str = "auto"
     seed: int = 0
     face_model: str = "parley"
+    face: str = LARGEST
 
 
 def evaluate(options: EvaluateOptions, terminal: Terminal) -> dict[str, Any]:
@@ -77,7 +80,7 @@ def evaluate(options: EvaluateOptions, terminal: Terminal) -> dict[str, Any]:
     contenders = load_contenders(options.weights, model)
     take = open_results(options.out)
     try:
-        bench = Bench(model, file_hash(path), take, terminal)
+        bench = Bench(model, file_hash(path), take, terminal, check_face(options.face))
         clips = _load_all(sources, contenders[0], bench, options.offset)
         report = _report(clips, contenders, bench, options)
         save(report, take.path("metrics.json"))
