@@ -385,8 +385,7 @@ def test_real_ict() -> None:
     model = made.model
     assert len(np.unique(model.landmark_vertex)) == 478
     turned = {name: value for name, value in made.agreement.items() if not name.startswith(("eyeLookIn", "eyeLookOut"))}
-    # A press is a millimetre of thinning lips, which the two heads do differently.
-    plain = [value for name, value in turned.items() if not name.startswith("mouthPress")]
+    plain = [value for name, value in turned.items() if not name.startswith("mouthPress")]  # thinning lips by a mm
     assert len(plain) == 45 and min(plain) > 0.4 and min(turned.values()) > 0, "sides or signs are mixed up"
     assert turned["jawOpen"] > 0.8 and turned["jawLeft"] > 0.8 and turned["mouthSmileLeft"] > 0.8
     upper, lower = (model.landmark_vertex[i] for i in (13, 14))
