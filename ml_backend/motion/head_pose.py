@@ -11,7 +11,7 @@ from ml_backend.audio.prosody import LOUDNESS
 from ml_backend.errors import UserInputError
 from ml_backend.motion.head_controls import PoseAmount
 from ml_backend.motion.pose_checkpoint import PoseWeights
-from ml_backend.motion.pose_manner import personal
+from ml_backend.motion.pose_manner import in_manner, personal
 from ml_backend.motion.pose_match import matched
 from ml_backend.motion.pose_replay import follow, replay, woven
 from ml_backend.motion.pose_sample import sample_pose
@@ -67,5 +67,9 @@ def _motion(style: MotionStyle, frames: int, seed: int, weights: PoseWeights | N
         loudness = None if sound is None else sound[:, LOUDNESS]
         motion = woven(track - style.pose_mean, frames, loudness, np.random.default_rng([seed, 0x4EAD]))
         return matched(motion, track, personal(track, None, 2))
-    manner = personal(track, weights.general, weights.network.config.stride)
+    if not style.watched:
+        # The network's people were filmed talking freely; among those behind the style are some who read out loud.
+        manner, track = weights.general, in_manner(track, weights.general, weights.network.config.stride)
+    else:
+        manner = personal(track, weights.general, weights.network.config.stride)
     return matched(sample_pose(weights, manner, frames, seed, sound), track, manner)

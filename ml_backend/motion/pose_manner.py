@@ -82,6 +82,16 @@ def personal(pose: np.ndarray, general: Manner | None, stride: int) -> Manner:
                   joint * seen.correlation + (1 - joint) * general.correlation)
 
 
+def in_manner(pose: np.ndarray, manner: Manner, stride: int) -> np.ndarray:
+    """`pose` (T, 6) about its mean as far as in the `manner`, and no faster: stretched in size and in time."""
+    seen, mean = observe(pose, stride), pose.mean(0)
+    frames = np.arange(len(pose))
+    slowed = [np.interp(frames * min(rate, 1.0), frames, column)
+              for column, rate in zip((pose - mean).T, manner.step / seen.step, strict=True)]
+    motion = np.stack(slowed, 1)
+    return mean + (motion - motion.mean(0)) * (manner.std / np.maximum(motion.std(0), 1e-9))
+
+
 def average(manners: list[Manner], weights: list[float]) -> Manner:
     """The general manner of several people: geometric means of spreads and speeds, mean correlation, mean pose 0."""
     share = np.asarray(weights, float) / np.sum(weights)

@@ -47,6 +47,7 @@ class MotionStyle:
     blink_duration : float, seconds
     lip_range : (2, 21) float32, mm, percentiles of opening and width (less the neutral one) while the person speaks
     eyes : gaze, brows, and which lid leads
+    watched : whether `pose_track` was seen; False where it is made up, in the manner of people in general
     """
 
     names: list[str]
@@ -60,6 +61,7 @@ class MotionStyle:
     blink_duration: float
     lip_range: np.ndarray
     eyes: EyeStyle = field(default_factory=EyeStyle)
+    watched: bool = True
 
 
 def style_from_track(track: FaceTrack, statistics: Statistics) -> MotionStyle:
@@ -103,7 +105,8 @@ def _styled(general: MotionStyle, expression: np.ndarray, pose: np.ndarray) -> M
     neutral[upper] = expression.mean(0)[upper]
     rest = np.where(upper, neutral, general.rest).astype(np.float32)
     return MotionStyle(names, neutral, rest, 1.0, track, track.mean(0), track.std(0), general.blink_rate,
-                       general.blink_duration, general.lip_range, eye_style(expression, names, pose[:, :2]))
+                       general.blink_duration, general.lip_range, eye_style(expression, names, pose[:, :2]),
+                       watched=False)
 
 
 def default_style(statistics: Statistics, *, seed: int = 0, distance: float = DEFAULT_DISTANCE) -> MotionStyle:
@@ -111,7 +114,7 @@ def default_style(statistics: Statistics, *, seed: int = 0, distance: float = DE
     rest = np.where(np.isin(statistics.names, PARTING), 0, statistics.rest).astype(np.float32)
     track = general_pose(statistics, _GENERAL_SECONDS * FPS, seed) + np.array([0, 0, 0, 0, 0, distance], np.float32)
     return MotionStyle(statistics.names, statistics.mean, rest, 1.0, track, track.mean(0), track.std(0),
-                       statistics.blink_rate, statistics.blink_duration, statistics.lip_range)
+                       statistics.blink_rate, statistics.blink_duration, statistics.lip_range, watched=False)
 
 
 def seen_range(expression: np.ndarray, statistics: Statistics) -> np.ndarray:

@@ -180,3 +180,17 @@ def test_short_takes_and_default_people_move_too(weights):
         pose = head_pose(style, frames, seed=0, weights=weights, sound=talk(frames, 0))
         assert pose.shape == (frames, 6)
         assert np.isfinite(pose).all()
+
+
+def test_who_was_never_watched_moves_like_people_in_general(weights):
+    still_reader = default_style(statistics())
+    calm = replace(still_reader, pose_track=(still_reader.pose_track * 0.2).astype(np.float32))
+    pose = head_pose(calm, 500, seed=3, weights=weights, sound=talk(500, 3))
+    ratio = pose.std(0) / weights.general.std
+    assert ratio.min() > 0.7
+    assert ratio.max() < 1.3
+    stride = weights.network.config.stride
+    moved = np.sqrt(np.mean((pose[stride:] - pose[:-stride]) ** 2, axis=0)) / pose.std(0)
+    assert (moved < 2 * weights.general.step).all()
+    photo = replace(calm, watched=True)
+    assert (head_pose(photo, 500, seed=3, weights=weights).std(0) < 0.5 * weights.general.std).any()
