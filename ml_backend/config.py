@@ -46,6 +46,17 @@ def contact_weights() -> Path:
     return assets() / "models" / "contact.safetensors"
 
 
+def emotion_weights() -> Path:
+    """What emotions look like, as expression weights."""
+    return assets() / "models" / "emotions.json"
+
+
+def refiner_weights() -> Path | None:
+    """The embedded general refiner weights, None where there are none."""
+    path = assets() / "models" / "refiner.safetensors"
+    return path if path.is_file() else None
+
+
 def sample_speech() -> Path:
     """The bundled speech."""
     return assets() / "speech" / "sample.flac"

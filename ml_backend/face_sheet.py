@@ -24,6 +24,7 @@ from ml_backend.face_model.model import FaceModel, load
 from ml_backend.face_model.store import model_path
 from ml_backend.face_model.synthesis import project, to_camera
 from ml_backend.face_random import random_character
+from ml_backend.motion.controls import EMOTIONS, Controls, add_emotion
 from ml_backend.progress import Progress, silent
 from ml_backend.talk.builtin import builtin_character
 from ml_backend.terminal import Terminal
@@ -36,7 +37,7 @@ CELL, LABEL = 256, 22
 """Pixels: side of a picture, height of the line below it."""
 
 NO_HAIR = "none"
-SHAPE_COLUMNS, PEOPLE_COLUMNS = 9, 8
+SHAPE_COLUMNS, PEOPLE_COLUMNS, EMOTION_COLUMNS = 9, 8, 4
 FRAME = 2048
 """Side in pixels of the frame that the close view is cut from."""
 
@@ -81,6 +82,14 @@ def shape_samples(model: FaceModel, place: np.ndarray) -> tuple[Performance, lis
     return _act(weights, names, np.zeros(len(weights)), place), labels
 
 
+def emotion_samples(model: FaceModel, place: np.ndarray) -> tuple[Performance, list[str]]:
+    """Each emotion at strength 1 on a silent face at `place` (3,) metres, and what each sample is called."""
+    names, still = model.names, np.zeros((1, len(model.names)), np.float32)
+    looks = [add_emotion(still, names, np.zeros(1), Controls(emotion=emotion)) for emotion in EMOTIONS]
+    weights = np.clip(np.concatenate(looks), 0, 1)
+    return _act(weights, names, np.zeros(len(weights)), place), list(EMOTIONS)
+
+
 def _act(weights: np.ndarray, names: list[str], yaw: np.ndarray, place: np.ndarray) -> Performance:
     pose = np.zeros((len(weights), 6), np.float32)
     pose[:, 1], pose[:, 3:] = yaw, place
@@ -97,15 +106,21 @@ def close_crop(model: FaceModel, character: Character) -> np.ndarray:
     return np.array([middle[0] - side / 2, low[1] - 0.02 * side, side], np.float32)
 
 
-def shapes_sheet(model_file: Path, blender: Blender, work: Path, log: Path, progress: Progress = silent) -> np.ndarray:
-    """(H, W, 3) uint8 sheet of the neutral face and all expressions of the model at `model_file`."""
+SAMPLES = {"shapes": (shape_samples, SHAPE_COLUMNS), "emotions": (emotion_samples, EMOTION_COLUMNS)}
+
+
+def face_sheet(
+    what: str, model_file: Path, blender: Blender, work: Path, log: Path, progress: Progress = silent
+) -> np.ndarray:
+    """(H, W, 3) uint8 sheet of the model's face at `model_file`, `what` naming the expressions: a key of `SAMPLES`."""
+    samples, columns = SAMPLES[what]
     model = load(model_file)
     person = builtin_character(model, FRAME, work / "character.npz")
     person = replace(person, crop=close_crop(model, person))
     character_file.save(person, work / "character.npz")
-    act, labels = shape_samples(model, person.pose_mean[3:])
+    act, labels = samples(model, person.pose_mean[3:])
     pictures = render(blender, work / "shapes", model_file, work / "character.npz", act, log, progress, view="crop")
-    return montage(pictures, labels, SHAPE_COLUMNS)
+    return montage(pictures, labels, columns)
 
 
 def people_sheet(
@@ -161,8 +176,8 @@ def run(options: argparse.Namespace, terminal: Terminal) -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     log = options.out.with_suffix(".log")
     with tempfile.TemporaryDirectory() as folder, terminal.stage(f"Rendering the {options.what}") as progress:
-        if options.what == "shapes":
-            sheet = shapes_sheet(path, blender, Path(folder), log, progress)
+        if options.what in SAMPLES:
+            sheet = face_sheet(options.what, path, blender, Path(folder), log, progress)
         else:
             sheet = people_sheet(path, blender, Path(folder), log, options.seed, progress)
     write_whole(options.out, encode_png(sheet))

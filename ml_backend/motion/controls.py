@@ -1,13 +1,13 @@
 """What an animator turns after the network: amounts of mouth, upper face and brows, emotion, smoothing, lead.
 
 Emotions are offset styles: a constant expression added to the person's, stronger while nobody speaks so that the lips
-stay readable. Their make-up is the action units of EMFACS (Ekman & Friesen 1983; Friesen & Ekman 1984) in ARKit's
-terms: happiness 6 + 12, sadness 1 + 4 + 15, surprise 1 + 2 + 5 + 26, fear 1 + 2 + 4 + 5 + 20, anger 4 + 5 + 7 + 23,
-disgust 9 + 15 + 16, contempt one-sided 12 + 14.
+stay readable. Their weights come from clips of people who act them, drawn towards the action units of EMFACS (Friesen &
+Ekman 1983); ``blender_assets/emotions.py`` learned them.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 
@@ -15,7 +15,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from ml_backend.audio.features import FPS
-from ml_backend.errors import UserInputError
+from ml_backend.config import emotion_weights
+from ml_backend.errors import ArtefactError, UserInputError
 
 NEUTRAL = "neutral"
 MAX_LEAD_MS, MAX_SMOOTHING_MS, MAX_AMOUNT = 200.0, 400.0, 3.0
@@ -24,22 +25,16 @@ _UPPER = ("brow", "cheekSquint", "noseSneer", "eyeSquint", "eyeWide")
 _PARTING = ("jawOpen", "mouthLowerDown", "mouthUpperUp", "mouthFunnel")
 
 
-def _both(**weights: float) -> dict[str, float]:
-    return {f"{name}{side}": value for name, value in weights.items() for side in ("Left", "Right")}
+def _emotions() -> dict[str, dict[str, float]]:
+    """Weights of each emotion at strength 1, read from the embedded file."""
+    path = emotion_weights()
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["weights"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtefactError(f"{path} can't be read ({error}); install Parley again.") from error
 
 
-EMOTIONS: dict[str, dict[str, float]] = {
-    NEUTRAL: {},
-    "happy": _both(mouthSmile=0.5, cheekSquint=0.45, eyeSquint=0.25, mouthDimple=0.1),
-    "sad": {"browInnerUp": 0.55, "mouthShrugLower": 0.15, **_both(browDown=0.12, mouthFrown=0.4, eyeLookDown=0.1)},
-    "angry": {"mouthRollLower": 0.1, **_both(browDown=0.7, eyeWide=0.2, eyeSquint=0.35, mouthPress=0.3,
-                                             noseSneer=0.2)},
-    "surprised": {"browInnerUp": 0.6, "jawOpen": 0.12, **_both(browOuterUp=0.65, eyeWide=0.55)},
-    "afraid": {"browInnerUp": 0.7, **_both(browOuterUp=0.3, browDown=0.25, eyeWide=0.5, mouthStretch=0.35)},
-    "disgusted": {"mouthShrugUpper": 0.15, **_both(noseSneer=0.6, browDown=0.3, mouthUpperUp=0.2, mouthFrown=0.25,
-                                                   cheekSquint=0.3)},
-    "contempt": {"mouthSmileRight": 0.3, "mouthDimpleRight": 0.4, "mouthPressRight": 0.2, "eyeSquintRight": 0.15},
-}
+EMOTIONS: dict[str, dict[str, float]] = _emotions()
 """Weights of each emotion at strength 1."""
 
 
