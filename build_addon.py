@@ -19,9 +19,15 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
+LONGEST = 64
+"""Letters of a tagline or a permission's reason, by Blender's rules; neither ends in punctuation."""
 NEEDED = ("schema_version", "id", "version", "name", "tagline", "maintainer", "type", "blender_version_min", "license")
-EMBEDDED = tuple((f"blender_assets/head/{name}", f"assets/{name}")
-                 for name in ("parley_head.npz", "parley_detail.png", "parley_hair.npz"))
+EMBEDDED = tuple((f"blender_assets/{folder}/{name}", f"assets/{name}") for folder, names in {
+    "head": ("parley_head.npz", "parley_detail.png", "parley_hair.npz"),
+    "models": ("motion.safetensors", "motion_open.safetensors", "pose.safetensors", "contact.safetensors",
+               "voice.safetensors", "voice.md", "emotions.json"),
+    "speech": ("sample.wav",),
+}.items() for name in names)
 """What the add-on works with where there is no backend: source, place in the zip."""
 
 
@@ -52,12 +58,23 @@ def main() -> int:
 
 
 def copy_tree(tree: Path) -> Path:
-    """The add-on's files and its embedded assets, without caches, at `tree`."""
+    """The add-on's files, its embedded assets and the project's version, without caches, at `tree`."""
     shutil.copytree(ROOT / "addon", tree, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     for source, place in EMBEDDED:
         (tree / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / source, tree / place)
+    stamped = tree / "blender_manifest.toml"
+    text = re.sub(r'(?m)^version = .*$', f'version = "{version()}"', stamped.read_text(encoding="utf-8"), count=1)
+    stamped.write_text(text, encoding="utf-8")
     return tree
+
+
+def version() -> str:
+    """The project's version, which stands in ``ml_backend/__init__.py`` and nowhere else."""
+    for node in ast.parse((ROOT / "ml_backend" / "__init__.py").read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__version__":
+            return str(ast.literal_eval(node.value))
+    raise SystemExit("build_addon: ml_backend/__init__.py names no version.")
 
 
 def manifest(tree: Path) -> dict:
@@ -66,12 +83,14 @@ def manifest(tree: Path) -> dict:
 
 
 def check(tree: Path) -> list[str]:
-    """What is wrong with the extension at `tree`: manifest fields, versions that differ, absolute imports of itself."""
+    """What is wrong with the extension at `tree`: the manifest by Blender's rules, absolute imports of itself."""
     facts = manifest(tree)
     problems = [f"blender_manifest.toml lacks {name}" for name in NEEDED if name not in facts]
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    if facts.get("version") != project["version"]:
-        problems.append(f"the manifest says version {facts.get('version')}, pyproject.toml {project['version']}")
+    lines = {"tagline": facts.get("tagline", ""), **facts.get("permissions", {})}
+    problems += [f"the manifest's {name} is longer than {LONGEST} letters or ends in punctuation"
+                 for name, text in lines.items() if len(text) > LONGEST or text.endswith((".", "!", "?", ","))]
+    problems += [f"the licence {name} is no SPDX identifier" for name in facts.get("license", [])
+                 if not name.startswith("SPDX:")]
     if not re.fullmatch(r"\d+\.\d+\.\d+", str(facts.get("version", ""))):
         problems.append("the manifest's version is no number of three parts")
     for path in sorted(tree.rglob("*.py")):

@@ -11,6 +11,9 @@ from .features.animate import properties as animate_properties
 from .features.character import operators as character_operators
 from .features.character import panels as character_panels
 from .features.character import properties as character_properties
+from .features.export import operators as export_operators
+from .features.export import panels as export_panels
+from .features.export import properties as export_properties
 from .features.film import operators as film_operators
 from .features.film import panels as film_panels
 from .features.film import properties as film_properties
@@ -26,24 +29,34 @@ CLASSES: tuple[type, ...] = (
     character_operators.PARLEY_OT_add_person,
     character_operators.PARLEY_OT_import_head,
     character_operators.PARLEY_OT_load_performance,
+    character_operators.PARLEY_OT_add_footage,
     character_panels.PARLEY_PT_character,
     setup_operators.PARLEY_OT_set_up_backend,
     setup_operators.PARLEY_OT_cancel_setup,
     setup_operators.PARLEY_OT_check_backend,
     setup_operators.PARLEY_OT_copy_report,
+    setup_operators.PARLEY_OT_open_manual,
+    setup_operators.PARLEY_OT_hide_hint,
     setup_preferences.PARLEY_AP_preferences,
     animate_properties.PARLEY_PG_speech,
     animate_properties.PARLEY_PG_performance,
     animate_operators.PARLEY_OT_animate,
     animate_operators.PARLEY_OT_apply_performance,
+    animate_operators.PARLEY_OT_make_amounts_live,
+    animate_operators.PARLEY_OT_free_sliders,
     animate_operators.PARLEY_OT_cancel,
     animate_panels.PARLEY_PT_speech,
     animate_panels.PARLEY_PT_performance,
     animate_panels.PARLEY_PT_amounts,
+    animate_panels.PARLEY_PT_manner,
     film_properties.PARLEY_PG_film,
     film_operators.PARLEY_OT_render_film,
     film_operators.PARLEY_OT_open_folder,
     film_panels.PARLEY_PT_film,
+    film_panels.PARLEY_PT_film_amounts,
+    export_properties.PARLEY_PG_export,
+    export_operators.PARLEY_OT_export,
+    export_panels.PARLEY_PT_export,
     retarget_properties.PARLEY_PG_retarget_pair,
     retarget_properties.PARLEY_PG_retarget,
     retarget_operators.PARLEY_OT_retarget_auto_map,
@@ -66,12 +79,14 @@ def register() -> None:
     retarget_properties.register()
     animate_properties.register()
     film_properties.register()
+    export_properties.register()
 
 
 def unregister() -> None:
     """Unregister `CLASSES` in reverse."""
     worker.close()
     setup_operators.forget()
+    export_properties.unregister()
     film_properties.unregister()
     animate_properties.unregister()
     retarget_properties.unregister()

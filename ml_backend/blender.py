@@ -14,8 +14,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from ml_backend.errors import DependencyError, StageError, UserInputError
+from ml_backend.errors import DependencyError, ParleyError, StageError, UserInputError
 from ml_backend.progress import Progress, silent
 
 HOW_TO_GET = (
@@ -124,33 +125,46 @@ def run_job(
     job_path.parent.mkdir(parents=True, exist_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     job_path.write_text(json.dumps(job, indent=1))
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-    if blender.module is not None:
-        environment["PYTHONPATH"] = str(blender.module)
     with open(log, "a", encoding="utf-8") as log_stream:
-        try:
-            child = subprocess.Popen(
-                [*blender.command, str(job_path)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log_stream,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                env=environment,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise StageError(f"Blender can't be started ({error.strerror}); {HOW_TO_GET}.") from error
+        child = start(blender, [str(job_path)], log_stream, stdin=subprocess.DEVNULL)
         try:
             result = _listen(child, log_stream, progress, warn)
         except BaseException:
-            _stop(child)
+            stop(child)
             raise
     if "error" in result:
-        _check_space(job, log)
-        raise StageError(f"Blender stopped: {result['error']} (log: {log}).")
+        raise failure(result["error"], job, log)
     return result
+
+
+def start(blender: Blender, words: list[str], log: IO[str], *, stdin: int) -> subprocess.Popen:
+    """Start `blender` with `words` at the end of its command line; raises `StageError` where that can't be done."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    if blender.module is not None:
+        environment["PYTHONPATH"] = str(blender.module)
+    try:
+        return subprocess.Popen(
+            [*blender.command, *words],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env=environment,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise StageError(f"Blender can't be started ({error.strerror}); {HOW_TO_GET}.") from error
+
+
+def failure(text: str, job: dict, log: Path) -> ParleyError:
+    """The error to raise for a `job` that failed with `text`: the full disk where that is the likely cause."""
+    try:
+        _check_space(job, log)
+    except UserInputError as error:
+        return error
+    return StageError(f"Blender stopped: {text} (log: {log}).")
 
 
 def _check_space(job: dict, log: Path) -> None:
@@ -204,7 +218,8 @@ def parse_line(line: str) -> dict | None:
     return message if isinstance(message, dict) and "type" in message else None
 
 
-def _stop(child: subprocess.Popen) -> None:
+def stop(child: subprocess.Popen) -> None:
+    """End a child process, by force if need be."""
     child.terminate()
     try:
         child.wait(STOP_SECONDS)

@@ -15,6 +15,7 @@ from ml_backend import __version__, insightface_pack, talk_command
 from ml_backend.errors import Cancelled, ParleyError, UserInputError
 from ml_backend.evaluate_command import add_arguments as add_evaluate_arguments
 from ml_backend.face_commands import add_arguments as add_face_arguments
+from ml_backend.refiner_command import add_arguments as add_refiner_arguments
 from ml_backend.terminal import Terminal, fail
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -34,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     _add_prepare(commands.add_parser("prepare", help="make training shards from folders of clips"))
     add_face_arguments(commands.add_parser("face", help="face models, random people, contact sheets"))
     add_evaluate_arguments(commands.add_parser("evaluate", help="score motion and films against clips with truth"))
+    add_refiner_arguments(commands.add_parser("refiner", help="refine frames, export a refiner, look into it"))
     commands.add_parser("doctor", help="what is installed, what is missing, and how to get it")
     return top
 
@@ -49,9 +51,10 @@ def _add_track(track: argparse.ArgumentParser) -> None:
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:
-    train.add_argument("what", choices=("motion", "phones", "pose", "contact"),
-                       help="lips from speech; first what phones sound like; head motion; lips that meet on p, b, m")
-    train.add_argument("dataset", type=Path, help="folder of shards made by `parley prepare`")
+    train.add_argument("what", choices=("motion", "phones", "pose", "contact", "refiner", "identity"),
+                       help="lips from speech; first what phones sound like; head motion; lips that meet on p, b, m; "
+                       "renders into people; whose face it is")
+    train.add_argument("dataset", type=Path, help="folder of shards made by `parley prepare`; for identity, of clips")
     train.add_argument("--out", type=Path, required=True, help="folder for the weights and the curve")
     train.add_argument("--config", default="default", choices=("default", "streaming", "yi2020"))
     train.add_argument("--steps", type=int, help="at most (default: 200 for motion, 900 for contact, else 600)")
@@ -62,6 +65,10 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--rights", default="", metavar="WORD", help="learn only from shards with these rights (open)")
     train.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="several GPUs: see `torchrun`")
     train.add_argument("--amp", action=argparse.BooleanOptionalAction, help="half precision (default: on a GPU)")
+    train.add_argument("--minutes", type=float, default=1e6, metavar="M", help="of the refiner at most")
+    train.add_argument("--without", nargs="+", default=[], metavar="NAME", help="clips the refiner doesn't learn from")
+    train.add_argument("--people", type=Path, metavar="CSV",
+                       help="file, person, split (train or test) of the clips for identity (default: people.csv there)")
     train.add_argument("--fresh", action="store_true", help="start over instead of resuming")
 
 
@@ -83,6 +90,7 @@ def _add_prepare(prepare: argparse.ArgumentParser) -> None:
     )
     prepare.add_argument("--text", type=Path, metavar="FILE", help="English sentences for flite to speak")
     prepare.add_argument("--phones", action="store_true", help="also the phones of the training clips' sound")
+    prepare.add_argument("--faces", action="store_true", help="face shards for the refiner instead of motion shards")
     prepare.add_argument("--retry", action="store_true", help="look again at clips that were rejected before")
 
 
@@ -135,9 +143,7 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> None:
     if options.command in talk_command.COMMANDS:
         talk_command.run(options, terminal)
     elif options.command == "train":
-        from ml_backend.training import train_motion
-
-        train_motion(options, terminal)
+        _train(options, terminal)
     elif options.command == "track":
         from ml_backend import track_command
 
@@ -146,18 +152,42 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> None:
         from ml_backend.face_commands import run
 
         run(options, terminal)
+    elif options.command == "refiner":
+        from ml_backend import refiner_command
+
+        refiner_command.run(options, terminal)
     elif options.command == "evaluate":
         from ml_backend import evaluate_command
 
         evaluate_command.run(options, terminal)
     elif options.command == "prepare":
-        from ml_backend.training import prepare
-
-        prepare(options, terminal)
+        _prepare(options, terminal)
     else:
         from ml_backend.doctor import report
 
         sys.stdout.write(report() + "\n")
+
+
+def _prepare(options: argparse.Namespace, terminal: Terminal) -> None:
+    if options.faces:
+        from ml_backend.refiner_training import prepare_faces
+
+        prepare_faces(options, terminal)
+        return
+    from ml_backend.training import prepare
+
+    prepare(options, terminal)
+
+
+def _train(options: argparse.Namespace, terminal: Terminal) -> None:
+    if options.what == "refiner":
+        from ml_backend.refiner_training import train_refiner
+
+        train_refiner(options, terminal)
+        return
+    from ml_backend.training import train_motion
+
+    train_motion(options, terminal)
 
 
 if __name__ == "__main__":

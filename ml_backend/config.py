@@ -57,6 +57,11 @@ def refiner_weights() -> Path | None:
     return path if path.is_file() else None
 
 
+def identity_weights() -> Path:
+    """The embedded encoder that tells whose face it is."""
+    return assets() / "models" / "identity.safetensors"
+
+
 def sample_speech() -> Path:
     """The bundled speech."""
     return assets() / "speech" / "sample.flac"

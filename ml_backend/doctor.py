@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 import platform
 
 from ml_backend import __version__, insightface_pack
 from ml_backend.blender import HOW_TO_GET, find_blender
-from ml_backend.config import head_model, motion_weights, sample_speech
+from ml_backend.config import head_model, identity_weights, motion_weights, sample_speech
 from ml_backend.errors import DependencyError
 
 NEEDED = ("torch", "librosa", "mediapipe", "opencv-python", "av", "scipy", "safetensors", "numpy")
+RESNET = "none (optional: PARLEY_RESNET18 may name torchvision's ImageNet weights, .safetensors, for the memory's keys)"
 OPTIONAL = (("bpy", "renders without a Blender of its own"), ("insightface", "landmarks and ArcFace identity features"))
 
 
@@ -25,7 +27,9 @@ def report() -> str:
     except DependencyError:
         lines.append(f"  {'Blender':<16}MISSING: {HOW_TO_GET}")
     lines.append(f"  {'model pack':<16}{insightface_pack.state()}")
-    embedded = (("face model", head_model()), ("motion weights", motion_weights()), ("sample", sample_speech()))
+    lines.append(f"  {'ResNet-18':<16}{os.environ.get('PARLEY_RESNET18') or RESNET}")
+    embedded = (("face model", head_model()), ("motion weights", motion_weights()), ("identity", identity_weights()),
+                ("sample", sample_speech()))
     for title, path in embedded:
         lines.append(f"  {title:<16}{path.name if path.exists() else 'MISSING: install Parley again'}")
     return "\n".join(lines)

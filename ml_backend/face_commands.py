@@ -31,7 +31,8 @@ def _add_sheet_arguments(actions: argparse._SubParsersAction) -> None:
     random.add_argument("--out", type=Path, required=True, help="the character's file (.npz)")
     random.add_argument("--hair", metavar="STYLE", help="crop, short, bob, tied or none (default: drawn by the seed)")
     sheet = actions.add_parser("sheet", help="render a contact sheet of a face model")
-    sheet.add_argument("--what", choices=("shapes", "emotions", "identities"), default="shapes", help="(default: shapes)")
+    sheet.add_argument("--what", choices=("shapes", "emotions", "identities"), default="shapes",
+                       help="(default: shapes)")
     sheet.add_argument("--seed", type=int, default=0, help="the first random person (default: 0)")
     sheet.add_argument("--out", type=Path, required=True, help="the picture (.png)")
     sheet.add_argument("--blender", help="Blender executable to use instead of the bpy module")

@@ -16,7 +16,7 @@ from ml_backend import __version__
 from ml_backend.errors import UserInputError
 
 PROTOCOL = 1
-COMMANDS = ("animate", "talk", "track", "personalise", "doctor", "cancel", "ping")
+COMMANDS = ("animate", "talk", "track", "personalise", "character", "doctor", "cancel", "ping")
 LINE_LIMIT = 1 << 20
 """Bytes: no message is longer; a longer line is no message."""
 

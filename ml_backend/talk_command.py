@@ -85,6 +85,19 @@ def _add_film(talk: argparse.ArgumentParser) -> None:
     talk.add_argument("--scene", type=Path, help="also save an editable Blender scene here (.blend)")
     talk.add_argument("--engine", choices=("eevee", "workbench"), default="eevee", help="renderer (default: eevee)")
     talk.add_argument("--size", type=int, default=512, help="side of the rendered square in pixels (default: 512)")
+    talk.add_argument("--motion-blur", type=float, default=0.0, metavar="X",
+                      help="share of a frame's time that the shutter is open, .5 as in most films (default: 0)")
+    talk.add_argument("--processes", type=int, default=0, metavar="N",
+                      help="Blenders that render at once (default: as cores and memory allow)")
+    talk.add_argument("--preview", type=Path, metavar="FILE.png",
+                      help="only the first, middle and last frame, and beside them 2 s of film; then stop")
+    talk.add_argument("--crop", type=Path, metavar="FILE.mp4", help="also a film of the face crop alone")
+    talk.add_argument("--frames", type=Path, metavar="FOLDER",
+                      help="also numbered images for compositors: the film, the face with alpha, what is behind it")
+    talk.add_argument("--frames-format", choices=("png", "exr"), default="png",
+                      help="PNG, straight alpha (default), or OpenEXR, linear, premultiplied")
+    talk.add_argument("--cue-sheet", type=Path, metavar="FILE.csv",
+                      help="also time code, plate and head pose of every frame")
     talk.add_argument("--no-refine", action="store_true", help="leave the refining network out")
     talk.add_argument(
         "--refine-minutes",
@@ -93,6 +106,10 @@ def _add_film(talk: argparse.ArgumentParser) -> None:
         metavar="M",
         help="time for fitting the refiner to the clip (default: 4)",
     )
+    talk.add_argument("--refine-strength", type=float, default=1.0, metavar="0..1",
+                      help="how much of the refined face is used (default: 1, all of it)")
+    talk.add_argument("--identity", choices=("auto", "arcface", "embedded"), default="auto",
+                      help="whose features tell the refiner who it is (default: ArcFace where a pack is installed)")
     talk.add_argument("--keep", type=Path, metavar="TAKE_DIR", help="folder of intermediate files (default: FILM.take)")
     talk.add_argument("--overwrite", action="store_true", help="replace a film or scene that this take did not write")
     talk.add_argument("--blender", help="Blender executable to use instead of the bpy module")

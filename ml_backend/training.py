@@ -100,6 +100,9 @@ def train_motion(options: argparse.Namespace, terminal: Terminal) -> None:
     if options.what == "pose":
         train_head(options, terminal)
         return
+    if options.what == "identity":
+        train_identity(options, terminal)
+        return
     config = _config(options)
     if options.what == "phones":
         train_phones(config, options, terminal)
@@ -155,6 +158,23 @@ def train_contacts(options: argparse.Namespace, terminal: Terminal) -> None:
     terminal.say(f"Weights in {options.out}: on held-out recordings {report.recall:.2f} of the labial steps found, "
                  f"{report.precision:.2f} of the found ones labial ({report.recordings} recordings, "
                  f"{report.seconds / 60:.1f} min).")
+
+
+def train_identity(options: argparse.Namespace, terminal: Terminal) -> None:
+    """Train the encoder that tells whose face a picture shows, on clips of people and synthetic heads."""
+    from ml_backend.recognise.train import settings_for
+    from ml_backend.recognise.train import train as train_encoder
+
+    with terminal.stage("Training the identity encoder") as progress:
+        report = train_encoder(options.dataset, options.out, model=load(head_model()), table=options.people,
+                               settings=settings_for(options.steps), seed=options.seed, resume=not options.fresh,
+                               progress=progress)
+    for note in report.notes:
+        terminal.warn(note)
+    for name, rate in report.rates.items():
+        terminal.say(f"Pairs from {name}: equal error rate {rate['eer']:.1%}, {rate['accepted']:.1%} accepted where 1 "
+                     f"% of the strangers are ({report.people['test']} people who were not learned).")
+    terminal.say(f"Weights in {report.weights}: {report.steps} steps, {report.seconds / 60:.0f} min of processor time.")
 
 
 def train_head(options: argparse.Namespace, terminal: Terminal) -> None:

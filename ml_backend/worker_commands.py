@@ -23,6 +23,8 @@ from ml_backend.terminal import Terminal
 
 Options = dict[str, Any]
 CHOICES = {"pose": POSE_SOURCES, "engine": ("eevee", "workbench")}
+QUALITY = "Quality: "
+"""How the line of a take's summary begins that says how good it is."""
 NOT_BY_NAME = ("head", "controls", "amount")
 """Fields made of other options."""
 
@@ -45,7 +47,8 @@ def talk(options: Options, terminal: Terminal) -> dict[str, Any]:
     scene = None if asked.scene is None else str(asked.scene)
     return {"out": str(asked.out), "sheet": str(asked.sheet), "scene": scene,
             "take": str(asked.take_folder), "seconds": report["film"]["seconds"], "frames": report["film"]["frames"],
-            "spent": report["seconds"]["total"], "refine": report["stages"].get("refine")}
+            "spent": report["seconds"]["total"], "refine": report["stages"].get("refiner"),
+            "quality": next((line for line in getattr(terminal, "said", ()) if line.startswith(QUALITY)), "")}
 
 
 def personalise(options: Options, terminal: Terminal) -> dict[str, Any]:
@@ -72,6 +75,28 @@ def track(options: Options, terminal: Terminal) -> dict[str, Any]:
     return {"out": str(values["out"]), "frames": len(found), "found": float((found.confidence > 0).mean())}
 
 
+def character(options: Options, terminal: Terminal) -> dict[str, Any]:
+    """The person of a clip or photo as a character file, with its texture beside it."""
+    from ml_backend.data.video import probe
+    from ml_backend.take import Take
+    from ml_backend.talk.session import Session
+    from ml_backend.talk.target import load_target
+
+    asked = spoken(options, "character")
+    if asked.target is None:
+        raise UserInputError("There is no clip or photo to rebuild somebody from; choose one.")
+    if not asked.target.is_file():
+        raise UserInputError(f"The clip or photo {asked.target} is missing; choose another.")
+    probe(asked.target)
+    take = Take.open(asked.take_folder)
+    try:
+        found = load_target(Session.start(asked, terminal, take, None))
+        return {"out": str(take.path("character.npz")), "frames": len(found.track),
+                "found": float((found.track.confidence > 0).mean())}
+    finally:
+        take.close()
+
+
 def examine(options: Options, terminal: Terminal) -> dict[str, Any]:
     """What is installed, as lines for a person."""
     checked(options, {}, "doctor")
@@ -80,7 +105,8 @@ def examine(options: Options, terminal: Terminal) -> dict[str, Any]:
 
 
 COMMANDS: dict[str, Callable[[Options, Terminal], dict[str, Any]]] = {
-    "animate": animate, "talk": talk, "track": track, "personalise": personalise, "doctor": examine}
+    "animate": animate, "talk": talk, "track": track, "personalise": personalise,
+    "character": character, "doctor": examine}
 
 
 def spoken(options: Options, command: str) -> TalkOptions:

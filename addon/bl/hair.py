@@ -15,6 +15,8 @@ from . import materials, space, studio
 from .materials import math, new, vector
 
 NAME, LASHES_NAME, MATERIAL_NAME, GROUP_NAME = "Parley Hair", "Parley Lashes", "Parley Hair", "Parley Hair Light"
+HAIR_RIM = 0.45
+"""Hair's share of the lamp behind the head: locks let most of it through."""
 LASH = 0.6
 """Lashes' share of the hair's colour."""
 LOCK, OUTWARD, ALONG = "parley_lock", "parley_outward", "parley_along"
@@ -115,6 +117,9 @@ def _light_group(light: np.ndarray) -> bpy.types.ShaderNodeTree:
     # Dark hair throws back white light, fair hair its own colour as well.
     tinted = vector(tree, "MULTIPLY", (800, -900), thrown,
                     vector(tree, "MULTIPLY_ADD", (700, -1000), entry.outputs[0], (1.1, 1.0, 0.9), (0.55, 0.55, 0.55)))
+    behind = studio.rim(tree, outward[3], studio.camera_view(tree), light)
+    edge = vector(tree, "SCALE", (1000, -500), behind, scale=lock)
+    lit = vector(tree, "ADD", (1100, 0), lit, vector(tree, "SCALE", (1050, -500), edge, scale=HAIR_RIM))
     tree.links.new(vector(tree, "ADD", (1200, 0), lit, tinted), leave.inputs["Color"])
     return tree
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import bpy
 
 from ..core.errors import UserInputError
-from . import rig
+from . import amounts, rig
 
 
 def current(context: bpy.types.Context) -> rig.Head:
@@ -23,6 +23,16 @@ def current(context: bpy.types.Context) -> rig.Head:
     if len(found) > 1:
         raise UserInputError(f"The scene has {len(found)} Parley heads; select the one that speaks.")
     return rig.find(found[0])
+
+
+def adjustable(context: bpy.types.Context) -> tuple[bpy.types.Object | None, rig.Head | None]:
+    """The object with amounts, of the head that is meant or the active one, and that head; None where there is none."""
+    try:
+        head = current(context) if not mapped_meshes(context) else None
+    except UserInputError:
+        head = None
+    item = head.empty if head is not None else context.object
+    return (item if amounts.has(item) else None), head
 
 
 def mapped_meshes(context: bpy.types.Context) -> list[str]:

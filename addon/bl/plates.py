@@ -18,6 +18,11 @@ PLATE_NAME, BACKDROP_NAME = "Parley Plate", "Parley Backdrop"
 BEHIND = 4.0
 """The plane stands this many times the head's distance away from the camera."""
 
+POOL, POOL_SCALE, POOL_DARK = (0.57, 0.52), 1.2, 0.3
+"""The light on the backdrop: its middle in UV, on the side that the key light leaves dark; one over its reach; and the
+share of the colour that is left beyond."""
+BEYOND = 1.04
+
 
 def add_sequence(camera: bpy.types.Object, first: Path, frames: int, focal: float, size: np.ndarray,
                  distance: float) -> bpy.types.Object:
@@ -41,7 +46,7 @@ def add_sequence(camera: bpy.types.Object, first: Path, frames: int, focal: floa
     node.image_user.use_auto_refresh = True
     tree.links.new(node.outputs["Color"], colour)
     half = np.asarray(size, np.float64) / 2 * distance / focal
-    return _plane(PLATE_NAME, camera, material, (-half[0], half[0]), (-half[1], half[1]), distance)
+    return plane(PLATE_NAME, camera, material, (-half[0], half[0]), (-half[1], half[1]), distance)
 
 
 def add_backdrop(camera: bpy.types.Object, colour: tuple[float, float, float], distance: float) -> bpy.types.Object:
@@ -50,11 +55,11 @@ def add_backdrop(camera: bpy.types.Object, colour: tuple[float, float, float], d
     tree: Any = material.node_tree
     place, mapping = tree.nodes.new("ShaderNodeTexCoord"), tree.nodes.new("ShaderNodeMapping")
     gradient, ramp = tree.nodes.new("ShaderNodeTexGradient"), tree.nodes.new("ShaderNodeValToRGB")
-    # UV (0.5, 0.55) is the middle of the light, which fades out beyond the corners.
-    mapping.inputs["Scale"].default_value = (1.15, 1.15, 1)
-    mapping.inputs["Location"].default_value = (-0.5 * 1.15, -0.55 * 1.15, 0)
+    # The light fades out beyond the corners.
+    mapping.inputs["Scale"].default_value = (POOL_SCALE, POOL_SCALE, 1)
+    mapping.inputs["Location"].default_value = (-POOL[0] * POOL_SCALE, -POOL[1] * POOL_SCALE, 0)
     gradient.gradient_type = "SPHERICAL"
-    dark = tuple(0.5 * value for value in colour)
+    dark = tuple(POOL_DARK * value for value in colour)
     ramp.color_ramp.elements[0].color, ramp.color_ramp.elements[1].color = (*dark, 1), (*colour, 1)
     ramp.color_ramp.interpolation = "EASE"
     for source, target in ((place.outputs["UV"], mapping.inputs["Vector"]),
@@ -65,19 +70,21 @@ def add_backdrop(camera: bpy.types.Object, colour: tuple[float, float, float], d
     data = camera.data
     width = cameras.SENSOR / data.lens * distance
     x, y = data.shift_x * width, data.shift_y * width
-    half = 0.52 * width  # a little beyond the edge, so that the pixels there are covered whole
-    return _plane(BACKDROP_NAME, camera, material, (x - half, x + half), (y - half, y + half), distance)
+    half = BEYOND / 2 * width  # a little beyond the edge, so that the pixels there are covered whole
+    return plane(BACKDROP_NAME, camera, material, (x - half, x + half), (y - half, y + half), distance)
 
 
 def gradient(colour: tuple[float, float, float], height: int, width: int) -> np.ndarray:
     """(height, width, 3) float32: the backdrop that `add_backdrop` shows, for engines without shader nodes."""
     v, u = np.mgrid[1:0:height * 1j, 0:1:width * 1j]
-    light = np.clip(1 - 1.15 * np.hypot((u - 0.5) / 1.04, (v - 0.55) / 1.04), 0, 1)
+    # The plane reaches a little beyond the picture, and so do its UVs.
+    across, up = 0.5 + (u - 0.5) / BEYOND, 0.5 + (v - 0.5) / BEYOND
+    light = np.clip(1 - POOL_SCALE * np.hypot(across - POOL[0], up - POOL[1]), 0, 1)
     ease = light * light * (3 - 2 * light)
-    return (np.array(colour) * (0.5 + 0.5 * ease[..., None])).astype(np.float32)
+    return (np.array(colour) * (POOL_DARK + (1 - POOL_DARK) * ease[..., None])).astype(np.float32)
 
 
-def _plane(name: str, camera: bpy.types.Object, material: bpy.types.Material, x: tuple[float, float],
+def plane(name: str, camera: bpy.types.Object, material: bpy.types.Material, x: tuple[float, float],
            y: tuple[float, float], distance: float) -> bpy.types.Object:
     """A rectangle in the camera's own axes at `distance`, with UVs from its lower left to its upper right corner."""
     mesh = bpy.data.meshes.new(name)

@@ -21,15 +21,20 @@ from . import compat
 Progress = Callable[[int, int], None]
 STRETCH = 10
 """Frames rendered in one go. More would hardly be faster, and Blender can't be stopped in between."""
+SMALL, LARGE = 64, 1024
+"""Longer side of a probe's picture in pixels, and the size above which a full one is tried too."""
+PNG_END = b"IEND\xaeB`\x82"
 VISIBLE = 0.002
 """Least share of pixels with some alpha for a probe to count as a picture."""
 
 
-def configure(scene: bpy.types.Scene, engine: str, size: tuple[int, int], samples: int) -> None:
+def configure(scene: bpy.types.Scene, engine: str, size: tuple[int, int], samples: int,
+              motion_blur: float = 0.0) -> None:
     """Set `scene` to render RGBA of `size` pixels with `engine` ("eevee", "workbench"), values passed through.
 
     No shadows, no ray tracing, no volumes: the materials emit. The world's light probe is kept at its smallest, which
-    alone makes an EEVEE frame five times as fast on a processor.
+    alone makes an EEVEE frame five times as fast on a processor. `motion_blur` is the share of a frame's time that the
+    shutter is open, about the frame's own moment; 0 = sharp. Workbench knows none.
     """
     scene.render.engine = compat.engine(engine)
     scene.render.resolution_x, scene.render.resolution_y = int(size[0]), int(size[1])
@@ -37,7 +42,9 @@ def configure(scene: bpy.types.Scene, engine: str, size: tuple[int, int], sample
     scene.render.film_transparent = True
     scene.render.dither_intensity = 0.0
     scene.render.use_compositing = scene.render.use_sequencer = False
-    scene.render.use_motion_blur = False
+    scene.render.use_motion_blur = motion_blur > 0
+    if motion_blur > 0:
+        scene.render.motion_blur_shutter, scene.render.motion_blur_position = motion_blur, "CENTER"
     scene.render.filter_size = 1.0
     compat.image_format(scene, "PNG", "RGBA")
     scene.render.image_settings.color_depth, scene.render.image_settings.compression = "8", 15
@@ -62,7 +69,7 @@ def pass_values_through(scene: bpy.types.Scene) -> None:
 
 
 def probe(scene: bpy.types.Scene, frame: int, warn: Callable[[str], None]) -> None:
-    """Render `frame` small; where EEVEE can't draw it, change the scene to Workbench and say so.
+    """Render `frame` small, and large as well where it is large; where EEVEE can't, change to Workbench and say so.
 
     Raises
     ------
@@ -70,14 +77,14 @@ def probe(scene: bpy.types.Scene, frame: int, warn: Callable[[str], None]) -> No
         If Workbench draws nothing either.
     """
     size = scene.render.resolution_x, scene.render.resolution_y
-    scale = 64 / max(size)
-    scene.render.resolution_x, scene.render.resolution_y = (max(int(side * scale), 4) for side in size)
     try:
-        problem = _trial(scene, frame)
+        problem = _trial(scene, frame, SMALL)
+        if not problem and max(size) > LARGE:
+            problem = _trial(scene, frame, max(size))
         if problem and scene.render.engine != compat.engine("workbench"):
             warn(f"EEVEE can't draw here ({problem}); Workbench draws the frames instead.")
             scene.render.engine = compat.engine("workbench")
-            problem = _trial(scene, frame)
+            problem = _trial(scene, frame, SMALL)
         if problem:
             raise RenderError(f"Blender draws no picture here: {problem}. Look at Blender's own messages in the log.")
     finally:
@@ -102,7 +109,18 @@ def frames(scene: bpy.types.Scene, indices: list[int], folder: Path, progress: P
             for first, last in runs(missing):
                 scene.frame_start, scene.frame_end, scene.frame_step = first + 1, last + 1, 1
                 _animate(writer)
+                if first == missing[0]:
+                    _check_first(folder, range(first, last + 1))
     return len(missing)
+
+
+def _check_first(folder: Path, stretch: range) -> None:
+    """Never a silent black film: raise `RenderError`, and leave none of the `stretch`, if its first image is blank."""
+    problem = _blank(read(folder / f"{stretch[0]:06d}.png"))
+    if problem:
+        for index in stretch:
+            (folder / f"{index:06d}.png").unlink(missing_ok=True)
+        raise RenderError(f"Frame {stretch[0]} came out wrong: {problem}. Try the other engine, or a smaller size.")
 
 
 def runs(indices: list[int]) -> list[tuple[int, int]]:
@@ -127,6 +145,7 @@ class _Writer:
         """Called by Blender after it has written a frame."""
         try:
             number = scene.frame_current
+            check_whole(self.parts / f"{number:06d}.png")
             os.replace(self.parts / f"{number:06d}.png", self.folder / f"{number - 1:06d}.png")
             self.done += 1
             if self.problem is None:
@@ -148,8 +167,11 @@ def _animate(writer: _Writer) -> None:
         raise RenderError("Blender rendered no frame; look at its own messages in the log.")
 
 
-def _trial(scene: bpy.types.Scene, frame: int) -> str:
-    """"" if the scene's frame `frame` can be drawn, else what went wrong."""
+def _trial(scene: bpy.types.Scene, frame: int, longest: int) -> str:
+    """"" if the scene's frame `frame` can be drawn `longest` pixels long, else what went wrong."""
+    size = scene.render.resolution_x, scene.render.resolution_y
+    scale = longest / max(size)
+    scene.render.resolution_x, scene.render.resolution_y = (max(round(side * scale), 4) for side in size)
     with tempfile.TemporaryDirectory() as folder:
         scene.frame_set(frame)
         scene.render.filepath = os.path.join(folder, "probe.png")
@@ -160,11 +182,25 @@ def _trial(scene: bpy.types.Scene, frame: int) -> str:
         if not os.path.exists(scene.render.filepath):
             return "no file was written"
         pixels = read(Path(scene.render.filepath))
+    return _blank(pixels)
+
+
+def _blank(pixels: np.ndarray) -> str:
+    """"" if `pixels` (H, W, 4) show something, else what they show."""
     if (pixels[..., 3] > 0).mean() < VISIBLE:
         return "the picture is empty"
     if pixels[..., :3].max() <= 0:
         return "the picture is black"
     return ""
+
+
+def check_whole(path: Path) -> None:
+    """Raise `RenderError` if the PNG at `path` is cut off: on a full disk Blender writes what fits and says nothing."""
+    with open(path, "rb") as stream:
+        stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, stream.tell() - len(PNG_END)))
+        if stream.read() != PNG_END:
+            raise RenderError("An image could not be written whole; most likely the disk is full.")
 
 
 def read(path: Path) -> np.ndarray:

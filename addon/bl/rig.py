@@ -23,6 +23,8 @@ from . import hair, materials, space, studio
 
 MESH_NAME, EMPTY_NAME, NECK_NAME, MASK_NAME = "Parley Face", "Parley Head", "Parley Neck", "Parley Face Only"
 ALBEDO, SHADE, FACE = "parley_albedo", "parley_shade", "parley_face"
+MIDDLE = 0.012
+"""Metres from the head's plane of symmetry within which the chin is looked for."""
 ORIGIN_KEY, ROOT_GROUP = "parley_origin", "neck root"
 FACE_EDGE = 0.02
 """Region weight at or below which a vertex is no part of the face that is drawn over a plate."""
@@ -95,7 +97,19 @@ def _setting(model: FaceModel, character: Character, look: Look) -> studio.Setti
     known = all(len(side) for side in sides)
     eyes = space.to_blender(np.stack([_centre(side) for side in sides])) if known else None
     radius = float(np.ptp(sides[0][:, 0])) / 2 if known else 0.0
-    return studio.Setting(character.light, look.detail, hair_colour(model, character.low_albedo), eyes, radius)
+    colour = hair_colour(model, character.low_albedo)
+    return studio.Setting(character.light, look.detail, colour, eyes, radius, _chin(model, shape))
+
+
+def _chin(model: FaceModel, shape: np.ndarray) -> tuple[float, float] | None:
+    """Y and Z, in the mesh's own axes, of the chin's lowest point; None where the model has no neck to shade."""
+    if not (model.region("neck") > 0).any():
+        return None
+    middle = of_kind(model, "skin") & (model.region("face") > 0.5) & (np.abs(shape[:, 0]) < MIDDLE)
+    if not middle.any():
+        return None
+    point = space.to_blender(shape[middle][np.argmax(shape[middle][:, 1])][None])[0]
+    return float(point[1]), float(point[2])
 
 
 def _hair(model: FaceModel, character: Character, wig: locks.Wig, shape: Any) -> None:

@@ -16,20 +16,24 @@ import bpy
 import numpy as np
 
 from ..core import character as characters
-from ..core import face_model, look, performance, plates
+from ..core import face_model, look, performance, photo, plates
 from ..core.errors import UserInputError
 from ..core.job import RenderJob
 from ..core.timing import FrameClock
 from . import camera, compat, hair, keyframes, materials, render, rig, sound, workbench
+from . import photo as turning
 from . import plates as backgrounds
 
 Progress = Callable[[str, int, int], None]
-BACKDROP = (0.62, 0.64, 0.66)
+BACKDROP = (0.52, 0.55, 0.60)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a job's files hold; `act` already has the plates' poses where there are plates. `worn`: None over plates."""
+    """What a job's files hold; `act` already has the plates' poses where there are plates. `worn`: None over plates.
+
+    `photo`: the mesh of the photo that turns with the head, None where there is none.
+    """
 
     model: face_model.FaceModel
     character: characters.Character
@@ -37,6 +41,7 @@ class Inputs:
     act: performance.Performance
     plates: plates.Plates | None
     worn: look.Look | None = None
+    photo: photo.PhotoMesh | None = None
 
     @property
     def rest(self) -> np.ndarray:
@@ -61,12 +66,14 @@ def perform(job: RenderJob, progress: Progress, warn: Callable[[str], None]) -> 
     empty_file()
     progress("build", 0, 1)
     head = rig.build(inputs.model, inputs.character, inputs.texture, inputs.rest, inputs.worn)
+    if inputs.photo is not None:
+        turning.add(head, inputs.photo, inputs.character.light)
     view = _camera(job, inputs)
     bpy.context.scene.camera = view
     backdrop = _backdrop(job, inputs, view)
     progress("build", 1, 1)
     done: dict[str, Any] = {"frames": len(indices), "rendered": 0, "blender": bpy.app.version_string}
-    if job.output is not None:
+    if job.output is not None and indices:
         done |= _render(job, inputs, head, backdrop, indices, progress, warn)
     if job.scene is not None:
         done |= _save(job, inputs, head, view, progress, warn)
@@ -86,8 +93,9 @@ def read(job: RenderJob) -> Inputs:
         act = replace(act, pose=matched.pose[:len(act)])
     texture = person.texture(job.character.parent)
     # A head that takes someone's place in their own film or photo shows what was measured of them, and no more.
-    nobody = texture is None and matched is None and not job.face_only
-    return Inputs(model, person, texture, act, matched, look.beside(job.face_model, model) if nobody else None)
+    nobody = texture is None and matched is None and not job.face_only and job.photo is None
+    return Inputs(model, person, texture, act, matched, look.beside(job.face_model, model) if nobody else None,
+                  photo.load(job.photo) if job.photo is not None else None)
 
 
 def empty_file() -> None:
@@ -100,7 +108,8 @@ def _indices(job: RenderJob, count: int) -> list[int]:
     indices = list(range(count)) if job.frames is None else list(job.frames)
     if any(index >= count for index in indices):
         raise UserInputError(f"The job asks for frame {max(indices)}, the performance has {count} frames, from 0.")
-    return indices
+    part, parts = job.share
+    return [index for index in indices if index // render.STRETCH % parts == part]
 
 
 def _camera(job: RenderJob, inputs: Inputs) -> bpy.types.Object:
@@ -109,7 +118,10 @@ def _camera(job: RenderJob, inputs: Inputs) -> bpy.types.Object:
     focal, size = float(person.focal), person.size
     if job.view == "full":
         return camera.add("Parley Camera", focal, size, inputs.origin)
-    if job.view == "portrait":
+    if job.view == "photo" and inputs.photo is not None:
+        x, y, width, height = (float(value) for value in inputs.photo.window)
+        window = (x, y, width, height)
+    elif job.view == "portrait":
         window = camera.portrait_window(person.neutral_shape, inputs.rest, focal, size)
     else:
         x, y, side = (float(value) for value in person.crop)
@@ -124,7 +136,22 @@ def _backdrop(job: RenderJob, inputs: Inputs, view: bpy.types.Object) -> bpy.typ
     return backgrounds.add_backdrop(view, job.backdrop or BACKDROP, distance)
 
 
+def _save_backdrop(job: RenderJob) -> None:
+    """The backdrop as a picture of its own, where the job wants it so."""
+    if job.backdrop_to is None:
+        return
+    picture = backgrounds.gradient(job.backdrop or BACKDROP, job.size, job.size)
+    part = job.backdrop_to.with_name(f".{job.backdrop_to.name}.{os.getpid()}.png")
+    try:
+        workbench.write(np.pad(picture, ((0, 0), (0, 0), (0, 1)), constant_values=1), part)
+        os.replace(part, job.backdrop_to)
+    except (OSError, RuntimeError) as error:
+        raise UserInputError(f"Can't write {job.backdrop_to} ({error}); choose another folder.") from error
+
+
 def _resolution(job: RenderJob, inputs: Inputs) -> tuple[int, int]:
+    if job.view == "photo" and inputs.photo is not None:
+        return inputs.photo.pixels(job.size)
     return inputs.size if job.view == "full" else (job.size, job.size)
 
 
@@ -133,16 +160,20 @@ def _render(job: RenderJob, inputs: Inputs, head: rig.Head, backdrop: bpy.types.
     """Images of the samples `indices`: sample i is keyed at frame i + 1, whatever the scene's rate will be."""
     assert job.output is not None
     scene = bpy.context.scene
-    render.configure(scene, job.engine, _resolution(job, inputs), job.samples)
+    render.configure(scene, job.engine, _resolution(job, inputs), job.samples, job.motion_blur)
     keyframes.write_samples(head, inputs.act, np.arange(len(inputs.act)) + 1)
+    if inputs.photo is not None:
+        return _render_photo(job, inputs, head, indices, progress, warn)
     rig.show_face_only(head, job.face_only)
     materials.set_feather(head.mesh.data, job.face_only)
+    alone = job.face_only or job.backdrop_to is not None
     if backdrop is not None:
-        backdrop.hide_render = job.face_only
+        backdrop.hide_render = alone
+        _save_backdrop(job)
     render.probe(scene, indices[0] + 1, warn)
     report = lambda done, total: progress("render", done, total)  # noqa: E731
     if scene.render.engine == compat.engine("workbench"):
-        behind = None if backdrop is None or job.face_only else job.backdrop or BACKDROP
+        behind = None if backdrop is None or alone else job.backdrop or BACKDROP
         hair.show(head.empty, False)  # it has no colours without shader nodes; the scalp is painted
         if backdrop is not None:
             backdrop.hide_render = True
@@ -160,16 +191,38 @@ def _render(job: RenderJob, inputs: Inputs, head: rig.Head, backdrop: bpy.types.
     return {"output": str(job.output), "rendered": rendered, "engine": scene.render.engine}
 
 
+def _render_photo(job: RenderJob, inputs: Inputs, head: rig.Head, indices: list[int], progress: Progress,
+                  warn: Callable[[str], None]) -> dict[str, Any]:
+    """The turning head of a photo; by Workbench, which can't draw its mesh, the face alone in the photo's pose."""
+    assert job.output is not None and inputs.photo is not None
+    scene = bpy.context.scene
+    rig.show_face_only(head, True)
+    render.probe(scene, indices[0] + 1, warn)
+    report = lambda done, total: progress("render", done, total)  # noqa: E731
+    if scene.render.engine == compat.engine("workbench"):
+        act = replace(inputs.act, pose=np.tile(inputs.photo.rest, (len(inputs.act), 1)))
+        keyframes.write_samples(head, act, np.arange(len(act)) + 1)
+        turning.show(False)
+        shader = workbench.Shader(head, inputs.model, inputs.character, act, inputs.texture is not None, True, None)
+        rendered = workbench.frames(scene, shader, indices, job.output, report)
+        workbench.clean(head)
+        turning.show(True)
+    else:
+        rendered = render.frames(scene, indices, job.output, report)
+    rig.show_face_only(head, False)
+    return {"output": str(job.output), "rendered": rendered, "engine": scene.render.engine}
+
+
 def _save(job: RenderJob, inputs: Inputs, head: rig.Head, view: bpy.types.Object, progress: Progress,
           warn: Callable[[str], None]) -> dict[str, Any]:
     """The editable scene: keys at the job's rate, plates and speech in place, written whole or not at all."""
     assert job.scene is not None
     # Over a plate the plate's own hair and neck belong in the picture; one click on the modifier shows the whole head.
-    rig.show_face_only(head, job.face_only)
+    rig.show_face_only(head, job.face_only or inputs.photo is not None)
     scene = bpy.context.scene
     clock = _set_rate(scene, job.fps)
     frames = keyframes.write(head, inputs.act, clock)
-    render.configure(scene, job.engine, _resolution(job, inputs), job.samples)
+    render.configure(scene, job.engine, _resolution(job, inputs), job.samples, job.motion_blur)
     scene.frame_start, scene.frame_end, scene.frame_step = int(frames[0]), int(frames[-1]), 1
     scene.frame_set(int(frames[0]))
     files = job.scene.with_name(f"{job.scene.stem}_files")
@@ -178,6 +231,9 @@ def _save(job: RenderJob, inputs: Inputs, head: rig.Head, view: bpy.types.Object
         first = copy_plates(inputs, job.plate_pattern, files / "plates", times, lambda d, t: progress("plates", d, t))
         backgrounds.add_sequence(view, first, len(frames), float(inputs.character.focal), inputs.character.size,
                                  backgrounds.BEHIND * float(inputs.origin[2]))
+    if inputs.photo is not None:
+        turning.add_plate(view, inputs.photo, float(inputs.character.focal), inputs.character.size,
+                          backgrounds.BEHIND * float(inputs.origin[2]))
     if job.speech is not None and sound.possible():
         sound.add(scene, job.speech, 1, files)
     elif job.speech is not None:

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..core import job as jobs
@@ -34,9 +35,17 @@ class Channel:
         self.send(protocol.warning(text))
 
 
-def run(path: Path) -> int:
-    """Do the job at `path`; returns the exit code."""
+def serve(paths: Iterable[str]) -> int:
+    """Do the jobs at `paths`, one after the other as they arrive, a failed one too; returns the exit code."""
     channel = Channel()
+    for path in paths:
+        run(Path(path.rstrip("\r\n")), channel)
+    return 0
+
+
+def run(path: Path, channel: Channel | None = None) -> int:
+    """Do the job at `path` and say how it went on `channel`; returns the exit code."""
+    channel = channel or Channel()
     began = time.monotonic()
     try:
         job = jobs.load(path)

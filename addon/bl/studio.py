@@ -24,6 +24,10 @@ from .materials import feed, math, new, vector
 GROUP_NAME = "Parley Studio Light"
 GLOSS = "parley_gloss"
 """Vertex attribute of the skin: 1 where it is wet."""
+RIM, RIM_WIDTH = 1.1, 2.2
+"""Strength of the lamp behind the head, as a share of the key's, and how narrow its line is."""
+CHIN_SHADE, JAW_RISE = 0.3, 0.6
+"""How much of the light the jaw keeps from the neck, and how steeply its line rises backwards."""
 RED_SHIFT = (0.0, 0.38, 0.45)
 """How much darker than red light green and blue get where little of it arrives."""
 
@@ -67,13 +71,14 @@ SURFACES = {
 @dataclass(frozen=True)
 class Setting:
     """What the materials of one head share: `light` (9, 3), `detail` image, `hair` colour, the eyes' centres (2, 3) in
-    the mesh's own axes and their radius in metres (None: the model has no eyeballs)."""
+    the mesh's own axes and their radius in metres (None: the model has no eyeballs), Y and Z of the `chin` there."""
 
     light: np.ndarray
     detail: Path | None
     hair: tuple[float, float, float]
     eyes: np.ndarray | None
     radius: float
+    chin: tuple[float, float] | None = None
 
 
 def add(mesh: bpy.types.Mesh, names: list[str], setting: Setting) -> None:
@@ -152,7 +157,27 @@ def _thrown(tree: Any, normal: Any, light: np.ndarray, whole: Any, given: Any) -
     edge = math(tree, "SUBTRACT", (-200, -1200), 1.0,
                 math(tree, "ABSOLUTE", (-300, -1200), vector(tree, "DOT_PRODUCT", (-400, -1200), normal, view)))
     grazing = math(tree, "MULTIPLY", (0, -1200), math(tree, "POWER", (-100, -1200), edge, 4.0), given["Sheen"])
+    shown = vector(tree, "ADD", (500, -1000), shown, rim(tree, normal, view, light))
     return vector(tree, "ADD", (600, -900), shown, vector(tree, "SCALE", (300, -1200), whole, scale=grazing))
+
+
+def rim(tree: Any, normal: Any, view: Any, light: np.ndarray) -> Any:
+    """Socket of what a lamp behind the head, across from the key light, throws around its edge.
+
+    The bands of spherical harmonics that the light is kept in are too broad for such a lamp.
+    """
+    direction, strength = key_light(light)
+    behind = np.array([-np.sign(direction[0]) * 0.86, -0.34, 0.38])
+    # Named in the node editor: an artist turns the lamp down, or colours it, here.
+    lamp = new(tree, "ShaderNodeVectorMath", (300, -1500), operation="SCALE", name="Rim", label="Rim light")
+    lamp.inputs[0].default_value = tuple(strength)
+    towards = vector(tree, "DOT_PRODUCT", (-300, -1500), normal, tuple(behind))
+    facing = math(tree, "MAXIMUM", (-200, -1500), towards, 0.0)
+    edge = math(tree, "SUBTRACT", (-200, -1600), 1.0,
+                math(tree, "MAXIMUM", (-300, -1600), vector(tree, "DOT_PRODUCT", (-400, -1600), normal, view), 0.0))
+    around = math(tree, "MULTIPLY", (0, -1500), facing, math(tree, "POWER", (-100, -1600), edge, RIM_WIDTH))
+    feed(tree, lamp.inputs["Scale"], math(tree, "MULTIPLY", (100, -1500), around, RIM))
+    return lamp.outputs[0]
 
 
 def camera_view(tree: Any) -> Any:
@@ -181,6 +206,8 @@ def _build(tree: Any, shown: Any, group: Any, kind: str, surface: Surface, image
     elif kind == "skin" and surface is SKIN:
         gloss = new(tree, "ShaderNodeAttribute", (-500, -500), attribute_name=GLOSS).outputs["Fac"]
         feed(tree, lit.inputs["Wet"], math(tree, "MULTIPLY_ADD", (-300, -500), gloss, 0.55, surface.wet))
+        if setting.chin is not None:
+            feed(tree, lit.inputs["Shade"], _under_chin(tree, setting.chin))
     tree.links.new(lit.outputs["Color"], shown)
 
 
@@ -202,6 +229,20 @@ def _detailed(tree: Any, albedo: Any, image: bpy.types.Image,
     tree.links.new(double, parts.inputs[0])
     return mixed, math(tree, "MULTIPLY", (-350, -300), parts.outputs[1],
                        math(tree, "SUBTRACT", (-400, -400), 1.0, detail.outputs["Alpha"]))
+
+
+def _under_chin(tree: Any, chin: tuple[float, float]) -> Any:
+    """Socket of the share of the light that the jaw lets through to the neck behind and below it."""
+    place, parts = new(tree, "ShaderNodeTexCoord", (-1400, -1000)), new(tree, "ShaderNodeSeparateXYZ", (-1250, -1000))
+    tree.links.new(place.outputs["Object"], parts.inputs[0])
+    back, up = math(tree, "SUBTRACT", (-1100, -1000), parts.outputs[1], chin[0]), parts.outputs[2]
+    # The jaw's line rises towards the ears.
+    below = _ramp(tree, math(tree, "MULTIPLY_ADD", (-950, -1000), back, -JAW_RISE, up), chin[1], 1.0,
+                  ((-0.030, 1.0), (-0.006, 0.0)))
+    behind = _ramp(tree, back, 0.0, 1.0, ((0.012, 0.0), (0.040, 1.0)))
+    fading = _ramp(tree, up, chin[1], 1.0, ((-0.100, 0.1), (-0.015, 1.0)))
+    lost = math(tree, "MULTIPLY", (-500, -1000), math(tree, "MULTIPLY", (-600, -1000), below, behind), fading)
+    return math(tree, "MULTIPLY_ADD", (-350, -1000), lost, -CHIN_SHADE, 1.0)
 
 
 def _under_lids(tree: Any, eyes: np.ndarray, radius: float) -> Any:

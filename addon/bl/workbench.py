@@ -25,7 +25,7 @@ from ..core.face_model import FaceModel
 from ..core.performance import Performance
 from . import rig
 from .plates import gradient
-from .render import read
+from .render import check_whole, read
 
 LIT, WEIGHT = "parley_lit", "parley_weight"
 
@@ -71,6 +71,7 @@ def frames(scene: bpy.types.Scene, shader: Shader, indices: list[int], folder: P
             scene.frame_set(index + 1)
             picture = _picture(scene, shader, index, Path(parts) / "part.png")
             write(picture, Path(parts) / "done.png")
+            check_whole(Path(parts) / "done.png")
             os.replace(Path(parts) / "done.png", folder / f"{index:06d}.png")
             progress(number, len(wanted))
     return len(missing)

@@ -1,4 +1,4 @@
-"""The one worker of this Blender: which interpreter runs it, the timer that listens, what happens at a job's end."""
+"""The one job of this Blender: on the worker or in a thread, the timer that listens, what happens at its end."""
 
 # Blender's type stubs allow None and every kind of data where these objects have one kind.
 # pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
@@ -22,6 +22,7 @@ import bpy
 
 from ..core.errors import ParleyError, UserInputError
 from ..core.jobs import Job, Runner, State
+from ..core.thread_job import ThreadRunner, Work
 from ..core.worker_client import worker_command
 
 ROOT = __package__.rpartition(".")[0]
@@ -51,10 +52,11 @@ class Outcome:
 @dataclass
 class _State:
     runner: Runner | None = None
+    thread: ThreadRunner | None = None
     finish: Finish | None = None
     outcome: Outcome = field(default_factory=Outcome)
     folder: Path | None = None
-    extra: Callable[[], bool] | None = None
+    extras: list[Callable[[], bool]] = field(default_factory=list)
     turns: deque[float] = field(default_factory=lambda: deque(maxlen=10000))
 
 
@@ -97,14 +99,29 @@ def missing_backend() -> str | None:
     return None if path.is_file() else f"The backend's interpreter is missing: {path}; choose another in Preferences."
 
 
-def runner() -> Runner:
-    """The runner of this Blender."""
+def runner() -> Runner | ThreadRunner:
+    """What runs the job of this Blender, or ran the last one."""
+    return _state.thread or _worker_runner()
+
+
+def _worker_runner() -> Runner:
     if _state.runner is None:
         # A log of its own for every Blender that runs at the same time.
         logs = data_folder() / "logs"
         _forget_logs(logs)
         _state.runner = Runner(logs / f"worker-{os.getpid()}.log")
     return _state.runner
+
+
+def log_path() -> Path:
+    """Where the worker of this Blender writes."""
+    return _worker_runner().log
+
+
+def let_go() -> None:
+    """Have a warm worker end, for what it holds open is going to be replaced."""
+    if _state.runner is not None:
+        _state.runner.close()
 
 
 def _forget_logs(folder: Path) -> None:
@@ -124,11 +141,14 @@ def turns() -> deque[float]:
     return _state.turns
 
 
+def busy_reason() -> str | None:
+    """Why no job of either kind can be started now, None if one can."""
+    return f"{runner().job.title} is running; wait for it or cancel it." if runner().busy else None
+
+
 def disabled_reason() -> str | None:
-    """Why a job can't be started now, None if it can."""
-    if runner().busy:
-        return f"{runner().job.title} is running; wait for it or cancel it."
-    return missing_backend()
+    """Why a job can't be started on the worker now, None if it can."""
+    return busy_reason() or missing_backend()
 
 
 def job_folder() -> Path:
@@ -156,8 +176,26 @@ def start(command: str, options: dict[str, Any], title: str, finish: Finish, fol
     reason = disabled_reason()
     if reason is not None:
         raise UserInputError(reason)
-    _state.outcome, _state.finish = Outcome(title, folder=folder), finish
-    runner().start(worker_command(str(interpreter())), command, options, title)
+    _state.outcome, _state.finish, _state.thread = Outcome(title, folder=folder), finish, None
+    _worker_runner().start(worker_command(str(interpreter())), command, options, title)
+    watch()
+
+
+def start_thread(work: Work, title: str, finish: Finish, notes: list[str]) -> None:
+    """Begin a job in a thread of this Blender, with `notes` for the panel; else like `start`.
+
+    Raises
+    ------
+    UserInputError
+        If another job runs.
+    """
+    reason = busy_reason()
+    if reason is not None:
+        raise UserInputError(reason)
+    _state.outcome, _state.finish = Outcome(title), finish
+    _state.thread = ThreadRunner()
+    _state.thread.start(work, title)
+    _state.thread.job.notes += notes
     watch()
 
 
@@ -176,8 +214,8 @@ def cancel() -> None:
 
 def stop(reason: str) -> None:
     """Stop the job at once, without a timer's help; the panel then says `reason`."""
-    if _state.runner is not None and _state.runner.busy:
-        _state.runner.close()
+    if runner().busy:
+        runner().close()
         _state.finish = None
         _state.outcome.error = f"{_state.outcome.title} was stopped: {reason}."
 
@@ -186,16 +224,19 @@ def close() -> None:
     """Stop everything, for the add-on's end."""
     if bpy.app.timers.is_registered(turn):
         bpy.app.timers.unregister(turn)
-    if _state.runner is not None:
-        _state.runner.close()
+    for one in (_state.runner, _state.thread):
+        if one is not None:
+            one.close()
     forget_folder()
-    _state.runner = _state.finish = _state.extra = None
+    _state.runner = _state.thread = _state.finish = None
+    _state.extras.clear()
     _state.outcome = Outcome()
 
 
 def watch(extra: Callable[[], bool] | None = None) -> None:
     """Have the timer turn; `extra` is turned as well until it returns False."""
-    _state.extra = extra or _state.extra
+    if extra is not None:
+        _state.extras.append(extra)
     if not bpy.app.background and not bpy.app.timers.is_registered(turn):
         bpy.app.timers.register(turn, first_interval=TURN_SECONDS)
 
@@ -204,17 +245,16 @@ def turn() -> float | None:
     """One turn of the timer: listen, redraw what changed, end what is over. Returns when to come back."""
     began = time.perf_counter()
     changed = runner().tick()
-    if _state.extra is not None:
+    if _state.extras:
         changed = True
-        if not _state.extra():
-            _state.extra = None
+        _state.extras[:] = [extra for extra in list(_state.extras) if extra()]
     _state.turns.append(time.perf_counter() - began)
     if not runner().busy and _state.finish is not None:
         _end()
         changed = True
     if changed:
         redraw()
-    return TURN_SECONDS if runner().busy or _state.extra is not None else None
+    return TURN_SECONDS if runner().busy or _state.extras else None
 
 
 def _end() -> None:
@@ -237,6 +277,14 @@ def _end() -> None:
         # The timer's edge: an exception here would stop the timer without a word.
         log.exception("unexpected error at the end of %s", job.title)
         said.error = f"Something unexpected happened: {error}. The console has the details."
+
+
+def remember(title: str) -> None:
+    """Make what a job's end changed one step to undo, called `title`; for ends that call no operator."""
+    windows = bpy.context.window_manager.windows
+    if not bpy.app.background and len(windows):
+        with bpy.context.temp_override(window=windows[0]):
+            bpy.ops.ed.undo_push(message=title)
 
 
 def redraw() -> None:

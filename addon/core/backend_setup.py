@@ -143,7 +143,7 @@ class SetupRun:
         if self.cancelled:
             return "Stopped."
         hidden = {"creationflags": subprocess.CREATE_NO_WINDOW} if sys.platform == "win32" else {}
-        last = ""
+        last, said = "", ""
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             self._child = subprocess.Popen(
@@ -151,14 +151,36 @@ class SetupRun:
                 encoding="utf-8", errors="replace", env=clean_environment(os.environ), cwd=self.folder.parent, **hidden)
             assert self._child.stdout is not None
             for line in self._child.stdout:
-                last = line.strip() or last
+                last, said = line.strip() or last, (said + line)[-4000:]
                 self._news.put(("line", line.rstrip()[:400]))
             code = self._child.wait()
         except OSError as error:
-            return f"{title} failed: {command[0]} can't be started ({error.strerror})."
+            return f"{title} failed: {command[0]} can't be started ({error.strerror}); choose another Python."
         if self.cancelled:
             return "Stopped."
-        return f"{title} failed: {last[:300] or f'exit code {code}'}" if code else ""
+        return f"{title} failed: {last[:300] or f'exit code {code}'} {advice(said)}" if code else ""
+
+
+_ADVICE = (
+    (r"no space left|disk quota", "Free some gigabytes on that disk and press the button again."),
+    (r"name resolution|getaddrinfo|connection|timed out|proxy|unreachable|max retries",
+     "Check the network (behind a proxy set HTTPS_PROXY) and press the button again."),
+    (r"certificate|ssl", "The network's certificate is not trusted; ask whoever runs it, or type the commands below "
+                         "where it is."),
+    (r"ensurepip|python3-venv", "Install the system's venv package (python3-venv), or choose another Python."),
+    (r"no matching distribution|could not find a version", "There is no such package for this computer and Python; "
+                                                           "choose Python 3.11 or 3.12."),
+    (r"permission denied|access is denied", "The folder can't be written; close other Blenders and check its rights."),
+    (r"error: command|compil|gcc|msvc", "A package had to be compiled; choose Python 3.11, for which all are ready."),
+)
+
+
+def advice(said: str) -> str:
+    """What to do about a failure whose output was `said`, in a sentence."""
+    for pattern, sentence in _ADVICE:
+        if re.search(pattern, said, re.IGNORECASE):
+            return sentence
+    return "Press the button again, or type the commands below yourself and name that interpreter above."
 
 
 def masked(text: str) -> str:

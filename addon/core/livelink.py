@@ -1,21 +1,26 @@
-"""Live Link Face CSV, read without the backend: what a phone recorded, as a `Performance`.
+"""Live Link Face CSV, read and written without the backend: what a phone recorded, as a `Performance`.
 
-The same layout and the same results as the backend's reader; `tests/contract/test_livelink_reader.py` holds them equal.
+The same layout and the same results as the backend's; `tests/contract/test_livelink_reader.py` holds them equal.
 """
 
 from __future__ import annotations
 
 import csv
+import io
+import os
 import re
 from pathlib import Path
 
 import numpy as np
 
 from .channels import ARKIT
-from .errors import ArtefactError
+from .errors import ArtefactError, UserInputError
 from .performance import Performance, validate
 
 _HEAD = {"headpitch": 0, "headyaw": 1, "headroll": 2}
+_TURNS = ("HeadYaw", "HeadPitch", "HeadRoll")
+_EYES = tuple(f"{side}Eye{axis}" for side in ("Left", "Right") for axis in ("Yaw", "Pitch", "Roll"))
+_SWAPPED = {"jawLeft": "jawRight", "jawRight": "jawLeft", "mouthLeft": "mouthRight", "mouthRight": "mouthLeft"}
 _TIMECODE = re.compile(r"^(\d+):(\d+):(\d+):(\d+)(?:\.(\d+))?$")
 
 
@@ -59,6 +64,45 @@ def load(path: Path | str, fps: float = 60.0) -> Performance:
                          {"source": Path(path).name, "format": "Live Link Face CSV"})
     validate(result, path)
     return result
+
+
+def save(performance: Performance, path: Path | str, fps: float = 60.0) -> None:
+    """Write `performance` as the app does, byte for byte as the backend writes it, replacing `path` when complete.
+
+    Shapes that are none of the 52 are left out, missing ones are 0; `fps` is what the timecode counts by.
+
+    Raises
+    ------
+    ArtefactError, UserInputError
+        If the performance is not valid, or the file can't be written.
+    """
+    validate(performance, path)
+    path = Path(path)
+    shapes = [_SWAPPED.get(name, name) for name in ARKIT]
+    at = {name: index for index, name in enumerate(performance.names)}
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["Timecode", "BlendShapeCount", *(name[:1].upper() + name[1:] for name in shapes), *_TURNS, *_EYES])
+    for time, weights, pose in zip(performance.times, performance.expression, performance.pose, strict=True):
+        values = [f"{weights[at[name]]:.6f}" if name in at else "0" for name in shapes]
+        head = [f"{pose[_HEAD[name.lower()]]:.6f}" for name in _TURNS]
+        writer.writerow([_timecode(float(time), fps), len(shapes) + len(_TURNS) + len(_EYES), *values, *head,
+                         *["0"] * len(_EYES)])
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(stream.getvalue(), encoding="utf-8", newline="")
+        os.replace(part, path)
+    except OSError as error:
+        raise UserInputError(f"Can't write {path}: {error.strerror}. Choose another folder.") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _timecode(seconds: float, fps: float) -> str:
+    base = round(fps)
+    whole, thousandths = divmod(round(seconds * fps * 1000), 1000)
+    minutes, frame = divmod(whole, base * 60)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{frame // base:02d}:{frame % base:02d}.{thousandths:03d}"
 
 
 def _rows(path: Path | str) -> list[list[str]]:

@@ -8,6 +8,7 @@ the same, and their centres for landmarks.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +48,50 @@ class Shapes:
 
 
 @dataclass(frozen=True)
+class Raw:
+    """One mesh as Blender has it, read in a moment; everything that takes time is done from here.
+
+    Attributes
+    ----------
+    name : of the object
+    rest : (V, 3) float32
+    keys : (K, V, 3) float32 positions at weight 1
+    relative : (K,) index into `keys` of what each key is relative to, -1 = `rest`
+    world : (3, 4) object to world
+    names : K names
+    """
+
+    name: str
+    rest: np.ndarray
+    keys: np.ndarray
+    relative: np.ndarray
+    world: np.ndarray
+    names: list[str]
+
+    def shapes(self, most: int = _SAMPLES) -> Shapes:
+        """The moving vertices in the world, at most `most` of them."""
+        moves = np.empty_like(self.keys)
+        for index, at in enumerate(self.relative):
+            np.subtract(self.keys[index], self.rest if at < 0 else self.keys[at], out=moves[index])
+        part = Shapes(self.rest, moves, self.names).moving(most)
+        turn, shift = self.world[:, :3], self.world[:, 3]
+        return Shapes(part.points @ turn.T + shift, part.moves @ turn.T, self.names)
+
+
+def joined(meshes: Sequence[Raw]) -> tuple[Shapes, list[tuple[str, str]]]:
+    """All meshes as one `Shapes`, each moved by its own keys alone, and for each key its (object, key)."""
+    parts = [(mesh, mesh.shapes()) for mesh in meshes]
+    names = [(mesh.name, name) for mesh, part in parts for name in part.names]
+    moves = np.zeros((len(names), sum(len(part.points) for _, part in parts), 3))
+    row = column = 0
+    for _, part in parts:
+        moves[row : row + len(part.names), column : column + len(part.points)] = part.moves
+        row, column = row + len(part.names), column + len(part.points)
+    points = np.concatenate([part.points for _, part in parts]) if parts else np.zeros((0, 3))
+    return Shapes(points, moves, [name for _, name in names]), names
+
+
+@dataclass(frozen=True)
 class Similarity:
     """x → scale · rotation x + shift."""
 
@@ -63,12 +108,22 @@ class Similarity:
         return self.scale * moves @ self.rotation.T
 
 
-def align(target: Shapes, source: Shapes) -> Similarity:
-    """The similarity that takes `target`'s moving vertices onto `source`'s; from any place, size and turn."""
+def align(target: Shapes, source: Shapes, progress: Callable[[int, int], None] = lambda done, total: None
+          ) -> Similarity:
+    """The similarity that takes `target`'s moving vertices onto `source`'s; from any place, size and turn.
+
+    `progress` is called with (done, total), and may raise.
+    """
     small, large = _features(target.moving(300)), _features(source.moving(900))
     starts = [_start(small, large, rotation) for rotation in _rotations()]
-    tried = sorted((_closest(small, large, start, 4) for start in starts), key=lambda result: result[1])
-    tried = [_closest(small, large, start, 15) for start, _ in tried[:_TRIED]]
+    total, tried = len(starts) + _TRIED, []
+    for start in starts:
+        tried.append(_closest(small, large, start, 4))
+        progress(len(tried), total)
+    chosen, tried = sorted(tried, key=lambda result: result[1])[:_TRIED], []
+    for start, _ in chosen:
+        tried.append(_closest(small, large, start, 15))
+        progress(len(starts) + len(tried), total)
     best = min(tried, key=lambda result: result[1])[0]
     return _closest(_features(target.moving(1500)), _features(source.moving(_ALL)), best, 30)[0]
 

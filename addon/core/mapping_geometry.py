@@ -17,6 +17,7 @@ from .errors import UserInputError
 from .mapping import Pair
 from .mapping_align import Placed, Shapes, align, mutual, nearest_points, place
 from .mapping_solve import Terms, box_least_squares
+from .thread_job import Report
 
 _REACH = 0.12
 _SHOWN = 0.02
@@ -64,8 +65,8 @@ class Solution:
         return float(np.mean(list(self.residual.values()))) if self.residual else 1.0
 
 
-def solve(target: Shapes, keys: Sequence[tuple[str, str]], source: Shapes,
-          settings: Settings | None = None) -> Solution:
+def solve(target: Shapes, keys: Sequence[tuple[str, str]], source: Shapes, settings: Settings | None = None,
+          report: Report = lambda stage, done, total: None) -> Solution:
     """Every shape of `source` (our head, names = ARKit's) as weights of `target`'s keys.
 
     Parameters
@@ -74,6 +75,7 @@ def solve(target: Shapes, keys: Sequence[tuple[str, str]], source: Shapes,
     keys : for each of `target`'s keys its mesh and name
     source : see `head_shapes`
     settings : the terms' weights
+    report : called with stage, done, total; may raise
 
     Raises
     ------
@@ -83,10 +85,14 @@ def solve(target: Shapes, keys: Sequence[tuple[str, str]], source: Shapes,
     settings = settings or Settings()
     if not keys or target.strength().max(initial=0.0) <= 0:
         raise UserInputError("No shape key of the selected meshes moves a vertex; there is nothing to solve for.")
-    placed = place(target.moving(), source.moving(len(source.points)), align(target, source))
+    laid = align(target, source, lambda done, total: report("Laying the heads onto each other", done, total))
+    report("Finding alike shapes", 0, 1)
+    placed = place(target.moving(), source.moving(len(source.points)), laid)
     flat, goal = _weighted(source, placed, None)
+    report("Solving for weights", 0, 1 + _ROUNDS)
     weights = _weights(flat, goal, placed, source.names, settings)
-    for _ in range(_ROUNDS):
+    for turn in range(_ROUNDS):
+        report("Solving for weights", 1 + turn, 1 + _ROUNDS)
         # Lips and lids touch: which of two close points is meant shows in how it would move.
         flat, goal = _weighted(source, placed, weights)
         weights = _weights(flat, goal, placed, source.names, settings)

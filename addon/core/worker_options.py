@@ -12,6 +12,8 @@ AMOUNTS = ("mouth", "upper_face", "brows", "blink_rate", "gaze", "saccades", "ac
            "emotion_strength", "smoothing_ms", "lead_ms", "quiet_lips", "contact")
 """Settings that are called the same in the backend."""
 AXES = ("pitch", "yaw", "roll")
+LIVE = {"mouth": 1.0, "upper_face": 1.0, "brows": 1.0, "pose_amount": ",".join(f"{axis}=1" for axis in AXES)}
+"""What the backend is asked for where the amounts are live in Blender: everything at full size."""
 
 
 def performance_options(settings: Any, person: Path | None) -> dict[str, Any]:

@@ -78,6 +78,22 @@ def draw_job(layout: Any, context: bpy.types.Context, titles: tuple[str, ...]) -
             box.operator("parley.open_folder", icon="FILE_FOLDER").folder = said.folder
 
 
+def draw_hint(layout: Any, context: bpy.types.Context) -> None:
+    """The first steps, until the user has had enough of them."""
+    kept = worker.preferences()
+    if kept is not None and not kept.hint:
+        return
+    box = layout.box()
+    box.label(text="First steps", icon="LIGHT")
+    column = box.column(align=True)
+    for number, step in enumerate(("Add a head here", "Choose a sound under Speech", "Press Animate, then Space"), 1):
+        message(column, context, f"{number}.  {step}")
+    row = box.row(align=True)
+    row.operator("parley.open_manual", icon="HELP")
+    if kept is not None:
+        row.operator("parley.hide_hint", icon="CHECKMARK")
+
+
 def _letters(context: bpy.types.Context) -> int:
     region = getattr(context, "region", None)
     if region is None or not region.width:

@@ -18,6 +18,7 @@ JAW_AXIS = np.array(
 EAR = np.array(
     [0.1, 0.004, 0.062]
 )  # m; the ear's front edge lies where the ray from the head's centre to here leaves it
+LOWER_EDGE = np.array([0.0, -0.0019, 0.0026])  # m, lower incisors' edge from the upper ones': a usual overbite
 HEAD_PIVOT = np.array([0.0, 0.045, 0.075])  # m, where skull and neck meet
 
 
@@ -101,7 +102,7 @@ def build(mean: np.ndarray, mirror: np.ndarray) -> Head:
         eyes.eyeball(right, "right"),
         mouth.bag(margin),
         mouth.teeth(edge, True),
-        mouth.teeth(edge + np.array([0, 0.0006, 0.0022]), False),
+        mouth.teeth(edge + LOWER_EDGE, False),
         mouth.tongue(np.array([0.0, centre[1] + 0.006, front[2] + 0.0125])),
     ]
     return Head(points, face, fade, column, parts, left, right)

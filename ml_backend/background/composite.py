@@ -8,9 +8,10 @@ from scipy import ndimage
 
 from ml_backend.background.warp import crop_resize
 
-__all__ = ["composite", "crop_resize", "face_mask", "match_colour"]
+__all__ = ["composite", "crop_resize", "diffuse", "face_mask", "match_colour"]
 
 OPAQUE = 0.5
+FEATHER = 0.03  # of the crop's side: width of the face's soft edge
 ERODE_SHARE = 0.2  # of the feather: the outermost rendered pixels are partly background
 OUTLIER = 3.0  # robust deviations beyond which a border pixel (hair, a hand) doesn't vote
 COARSE = 4  # pixels of the render per pixel of the colour field: finer, it would carry pores and hair across the seam
@@ -33,7 +34,17 @@ def face_mask(alpha: np.ndarray, feather: float) -> np.ndarray:
     (H, W) float32 in [0, 1]
     """
     cover = alpha.astype(np.float32) / 255 if alpha.dtype == np.uint8 else alpha.astype(np.float32)
-    solid = np.asarray(ndimage.binary_fill_holes(_largest(cover > OPAQUE)), np.uint8)
+    largest = _largest(cover > OPAQUE)
+    left, top, width, height = cv2.boundingRect(largest.astype(np.uint8))
+    box = (slice(top, top + height), slice(left, left + width))
+    result = np.zeros(alpha.shape, np.float32)
+    if width:
+        result[box] = _faded(np.asarray(ndimage.binary_fill_holes(largest[box]), np.uint8), feather)
+    return result
+
+
+def _faded(solid: np.ndarray, feather: float) -> np.ndarray:
+    """(H, W) float32: `solid` (H, W) uint8, 0 or 1, faded in over `feather` pixels inside its border."""
     if feather <= 0:
         return solid.astype(np.float32)
     # The frame's edge is a border of the face too where the face runs out of it.
@@ -70,11 +81,16 @@ def match_colour(render: np.ndarray, plate: np.ndarray, mask: np.ndarray, *, str
     small = tuple(max(1, round(length / COARSE)) for length in mask.shape[::-1])
     gathered = [cv2.resize(values * weight[..., None], small, interpolation=cv2.INTER_AREA)
                 for values in (np.clip(difference, -LARGEST_SHIFT, LARGEST_SHIFT), render)]
-    field = _diffuse(np.dstack([*gathered, cv2.resize(weight, small, interpolation=cv2.INTER_AREA)]))
+    field = diffuse(np.dstack([*gathered, cv2.resize(weight, small, interpolation=cv2.INTER_AREA)]))
     field = cv2.resize(field, mask.shape[::-1], interpolation=cv2.INTER_CUBIC)
     # What is darker than the skin at the border (mouth, nostrils, pupils) gets its share of the light, not all of it.
-    share = np.clip(render.mean(2) / np.maximum(field[..., 3:].mean(2), 0.05), 0, 1)[..., None]
+    share = np.clip(_grey(render) / np.maximum(_grey(field[..., 3:]), np.float32(0.05)), 0, 1)[..., None]
     return np.clip(render + np.float32(strength) * share * field[..., :3], 0, 1)
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    """(H, W) float32 mean of the channels of (H, W, 3), much quicker than NumPy's over so short an axis."""
+    return cv2.transform(np.ascontiguousarray(image), np.full((1, 3), 1 / 3, np.float32))
 
 
 def composite(rgba: np.ndarray, plate: np.ndarray, *, feather: float | None = None, mask: np.ndarray | None = None,
@@ -94,12 +110,17 @@ def composite(rgba: np.ndarray, plate: np.ndarray, *, feather: float | None = No
     (S, S, 3) uint8; where the mask is 0, the plate bit for bit
     """
     if mask is None:
-        mask = face_mask(rgba[..., 3], 0.03 * rgba.shape[0] if feather is None else feather)
-    render = rgba[..., :3].astype(np.float32) / 255
-    behind = plate.astype(np.float32) / 255
+        mask = face_mask(rgba[..., 3], FEATHER * rgba.shape[0] if feather is None else feather)
+    render = np.ascontiguousarray(rgba[..., :3]) * np.float32(1 / 255)
+    behind = plate * np.float32(1 / 255)
     render = match_colour(render, behind, mask, strength=colour)
-    blend = behind + mask[..., None] * (render - behind)
-    return np.where(mask[..., None] > 0, (blend * 255 + 0.5).astype(np.uint8), plate)
+    left, top, width, height = cv2.boundingRect((mask > 0).astype(np.uint8))
+    box = (slice(top, top + height), slice(left, left + width))
+    share = mask[box][..., None]
+    blend = behind[box] + share * (render[box] - behind[box])
+    result = plate.copy()
+    result[box] = np.where(share > 0, (blend * 255 + 0.5).astype(np.uint8), plate[box])
+    return result
 
 
 def _largest(solid: np.ndarray) -> np.ndarray:
@@ -114,11 +135,13 @@ def _inliers(difference: np.ndarray, band: np.ndarray) -> np.ndarray:
         return band.astype(np.float32)
     middle = np.median(values, 0)
     spread = 1.4826 * np.median(np.abs(values - middle), 0) + 0.02
-    distance = (np.abs(difference - middle) / spread).max(2)
-    return np.clip(OUTLIER + 1 - distance, 0, 1).astype(np.float32) * band
+    distance = (np.abs(values - middle) / spread).max(1)
+    weight = np.zeros(band.shape, np.float32)
+    weight[band] = np.clip(OUTLIER + 1 - distance, 0, 1)
+    return weight
 
 
-def _diffuse(total: np.ndarray) -> np.ndarray:
+def diffuse(total: np.ndarray) -> np.ndarray:
     """Pull and push: weighted averages from coarse to fine, finer ones only where there is weight.
 
     Parameters

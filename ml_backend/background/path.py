@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 STEPS = np.array([-2, -1, 0, 1, 2])  # source frames per output frame
 # In squared standard deviations of the clip's pose. Playing backwards costs a little, double speed more, standing still
@@ -14,9 +15,14 @@ STEPS = np.array([-2, -1, 0, 1, 2])  # source frames per output frame
 STEP_COST = np.array([0.27, 0.02, 2.5, 0.0, 0.25], np.float32)
 TURN_COST = 3.0  # per squared change of step, at the clip's usual head speed
 CUT_COST = 60.0
+JUMP = 1.35  # of the clip's own largest motion between frames: what may move in one step
+JUMP_COST = 20.0
 NEVER = np.float32(1e9)
-WINDOW = 2000  # output frames decided at a time
-LOOK_AHEAD = 250  # and those behind them that are only looked at
+WINDOW = 75  # output frames decided at a time, after which it is known which source frames were shown
+LOOK_AHEAD = 125  # and those behind them that are only looked at
+REPEAT = 0.5  # for a source frame shown just before, so that a short clip is shown whole before it is shown again
+FORGOTTEN = 250.0  # output frames after which that is a third of it
+NEIGHBOURS = 3.0  # source frames: what looks the same
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,8 @@ class PathCosts:
     move: np.ndarray
 
     @classmethod
-    def build(cls, speed: np.ndarray, usable: np.ndarray, cuts: np.ndarray) -> PathCosts:
+    def build(cls, speed: np.ndarray, usable: np.ndarray, cuts: np.ndarray,
+              motion: np.ndarray | None = None) -> PathCosts:
         """Costs of a clip.
 
         Parameters
@@ -41,6 +48,7 @@ class PathCosts:
         speed : (T,) head speed at each source frame, any unit
         usable : (T,) bool
         cuts : (T,) bool, true where a frame does not continue the one before
+        motion : (T,) how much the surroundings move from each frame to the next
         """
         count = len(speed)
         usual = np.median(speed[speed > 0]) if (speed > 0).any() else 1.0
@@ -56,7 +64,16 @@ class PathCosts:
             low, high = np.minimum(arrived, left), np.maximum(arrived, left)
             jumps = crossed[np.clip(high, 0, count - 1) + 1] - crossed[np.clip(low, 0, count - 1) + 1]
             move[number] = np.where(inside & usable, STEP_COST[number] + CUT_COST * jumps, NEVER)
+        if motion is not None and count > 2:
+            move[0, :-2] += _jumps(motion)
+            move[4, 2:] += _jumps(motion)
         return cls(TURN_COST * change[..., None] * ease, move)
+
+
+def _jumps(motion: np.ndarray) -> np.ndarray:
+    """(T − 2,) float32 what two frames at once cost, from the first of three: nothing that looks like a jump."""
+    two = np.asarray(motion[:-2], np.float64) + motion[1:-1]
+    return np.where(two > JUMP * float(np.max(motion)), JUMP_COST, 0).astype(np.float32)
 
 
 def best_path(unary: Callable[[int, int], np.ndarray], frames: int, costs: PathCosts) -> np.ndarray:
@@ -70,16 +87,19 @@ def best_path(unary: Callable[[int, int], np.ndarray], frames: int, costs: PathC
 
     Notes
     -----
-    Long speech is decided in windows that look ahead, so memory stays at 5 × 2250 × T bytes.
+    Speech is decided in windows that look ahead; source frames shown lately cost more in the next one.
     """
     path = np.empty(frames, np.int64)
     begin: tuple[int, int] | None = None
-    first = 0
+    first, seen = 0, np.zeros(costs.move.shape[1], np.float32)
     while first < frames:
         last = min(frames, first + WINDOW + LOOK_AHEAD)
-        states = _decide(unary(first, last), costs, begin)
+        again = REPEAT * gaussian_filter1d(seen, NEIGHBOURS) * (2.5 * NEIGHBOURS)
+        states = _decide(unary(first, last) + again.astype(np.float32), costs, begin)
         keep = last if last == frames else first + WINDOW
         path[first:keep] = states[: keep - first, 1]
+        seen *= np.float32(np.exp((first - keep) / FORGOTTEN))
+        seen += np.bincount(path[first:keep], minlength=len(seen)) / NEIGHBOURS**2
         begin = (int(states[keep - first - 1, 0]), int(states[keep - first - 1, 1]))
         first = keep
     return path

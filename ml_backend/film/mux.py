@@ -30,7 +30,8 @@ LIMITED = 1  # AVCOL_RANGE_MPEG
 
 
 def write_film(frames: Iterable[np.ndarray], speech_path: Path | None, out: Path, *, fps: float = 25.0,
-               size: tuple[int, int], seconds: float, comment: str = "", progress: Progress = silent) -> int:
+               size: tuple[int, int], seconds: float, comment: str = "", cut_sound: bool = False,
+               progress: Progress = silent) -> int:
     """Write a film; `out` appears only when it is complete.
 
     Parameters
@@ -43,6 +44,7 @@ def write_film(frames: Iterable[np.ndarray], speech_path: Path | None, out: Path
     size : width and height of the frames
     seconds : length that is expected, for the progress
     comment : the film's comment tag, see `provenance.comment`
+    cut_sound : end the sound with the picture, where it is longer
     progress : called with frames done and expected
 
     Returns
@@ -63,7 +65,7 @@ def write_film(frames: Iterable[np.ndarray], speech_path: Path | None, out: Path
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.is_dir():
             raise UserInputError(f"{out} is a folder; give a file name for the film.")
-        count = _write(part, frames, sound, _Shape(size, fps, round(seconds * fps)), comment, progress)
+        count = _write(part, frames, sound, _Shape(size, fps, round(seconds * fps), cut_sound), comment, progress)
         _check(part, count, out)
         os.replace(part, out)
     except ParleyError:
@@ -79,8 +81,8 @@ def write_film(frames: Iterable[np.ndarray], speech_path: Path | None, out: Path
 class _Shape:
     """Size, rate and expected length of the film."""
 
-    def __init__(self, size: tuple[int, int], fps: float, expected: int) -> None:
-        self.size = size
+    def __init__(self, size: tuple[int, int], fps: float, expected: int, cut_sound: bool) -> None:
+        self.size, self.cut_sound = size, cut_sound
         self.even = (size[0] + size[0] % 2, size[1] + size[1] % 2)
         self.rate = Fraction(fps).limit_denominator(1001)
         self.expected = max(1, expected)
@@ -107,7 +109,7 @@ def _write(part: Path, frames: Iterable[np.ndarray], sound: Sound | None, shape:
         if count == 0:
             raise StageError("There is no frame to make a film of; render the frames first.")
         container.mux(video.encode(None))
-        _encode_until(container, audio, blocks, waiting, None)
+        _encode_until(container, audio, blocks, waiting, count / shape.rate if shape.cut_sound else None)
         if audio is not None:
             container.mux(audio.encode(None))
     except BaseException:

@@ -28,19 +28,33 @@ def paste_back(full_frame: np.ndarray, patch: np.ndarray, crop: Sequence[float] 
     -------
     (H, W, 3) uint8, a new array; where the mask is 0 the frame bit for bit
     """
+    result = full_frame.copy()
+    place, colour, cover = pasted(full_frame.shape[:2], patch, crop, mask)
+    if place is None:
+        return result
+    behind = result[place]
+    blend = behind + np.clip(cover, 0, 1) * (colour - behind)
+    result[place] = np.where(cover > VISIBLE, (blend + 0.5).astype(np.uint8), behind)
+    return result
+
+
+def pasted(shape: tuple[int, ...], patch: np.ndarray, crop: Sequence[float] | np.ndarray,
+           mask: np.ndarray) -> tuple[tuple[slice, slice] | None, np.ndarray, np.ndarray]:
+    """The part of a frame of `shape` (H, W) that `crop` covers, with the patch's colours and cover there.
+
+    Returns
+    -------
+    rows and columns, None where the crop lies outside; (h, w, 3) float32 colours; (h, w, 1) float32 cover
+    """
     x, y, side = (float(value) for value in crop)
-    height, width = full_frame.shape[:2]
+    height, width = shape
     left, top = max(0, math.floor(x)), max(0, math.floor(y))
     right, bottom = min(width, math.ceil(x + side)), min(height, math.ceil(y + side))
-    result = full_frame.copy()
     if right <= left or bottom <= top:
-        return result
+        return None, np.zeros((0, 0, 3), np.float32), np.zeros((0, 0, 1), np.float32)
     step = patch.shape[0] / side
     origin, size = ((left - x) * step, (top - y) * step), (right - left, bottom - top)
     # The patch repeats its border so that a mask reaching there doesn't mix in black.
     colour = resample(patch, step, origin, size, cv2.BORDER_REPLICATE).astype(np.float32)
     cover = resample(mask.astype(np.float32), step, origin, size, cv2.BORDER_CONSTANT)[..., None]
-    behind = result[top:bottom, left:right]
-    blend = behind + np.clip(cover, 0, 1) * (colour - behind)
-    result[top:bottom, left:right] = np.where(cover > VISIBLE, (blend + 0.5).astype(np.uint8), behind)
-    return result
+    return (slice(top, bottom), slice(left, right)), colour, cover

@@ -6,6 +6,7 @@ prior, time, symmetry) are linear. Only what a camera sees counts fully: x and y
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,10 +14,10 @@ import numpy as np
 from ml_backend.face_model.model import FaceModel
 from ml_backend.face_model.synthesis import project
 from ml_backend.progress import Progress, silent
-from ml_backend.reconstruct import boxsolve, contacts, partial, pose, priors, still
+from ml_backend.reconstruct import boxsolve, contacts, partial, photo_prior, pose, priors, still
 from ml_backend.reconstruct.cuts import shots
 from ml_backend.reconstruct.equations import View, normal_equations, observe, stable_weights
-from ml_backend.reconstruct.offset import landmark_offset, spread_offset
+from ml_backend.reconstruct.offset import Spreading, landmark_offset
 from ml_backend.reconstruct.points import CORRELATION, IRIS_RIGHT, Measurements, Rig, measurements, noise, rig
 from ml_backend.reconstruct.tuck import tuck
 
@@ -97,15 +98,21 @@ def fit_landmarks(landmarks: np.ndarray, size: np.ndarray, model: FaceModel, fps
 def _photo(seen: np.ndarray, model: FaceModel, points: Rig, focal: float, centre: np.ndarray
            ) -> tuple[np.ndarray, np.ndarray, View, np.ndarray]:
     """Identity, offset (V, 3), view and expression (1, K) of one picture's landmarks (1, L, 3)."""
-    weight = stable_weights(points)
-    view = _repose(View(seen, *pose.initial_pose(seen, points.mean, weight, focal, centre), focal, centre), points.mean,
-                   weight)
-    found = still.solve(view, points)
+    found = still.solve(first_view(seen, points, 2 * centre, focal), points, photo_prior.prior_of(points))
     moved = np.tensordot(found.expression, points.expression, 1)
     shape = points.mean + np.tensordot(found.identity, points.identity, 1)
     offset = landmark_offset(found.target - moved - shape, found.view.rotation, points, moved,
                              still.levels(found, points), shape)
-    return found.identity, _spread(model, points, found.identity, offset), found.view, found.expression
+    spread = _spread(model, Spreading.of(model, points).carry(offset), found.identity)
+    return found.identity, spread, found.view, found.expression
+
+
+def first_view(seen: np.ndarray, points: Rig, size: np.ndarray, focal: float | None = None) -> View:
+    """Pose of the mean face for landmarks (T, L, 3) px in a frame of `size`; `focal` in pixels is guessed if None."""
+    camera = guess_focal(seen, points, size) if focal is None else focal
+    weight, centre = stable_weights(points), np.asarray(size, float) / 2
+    view = View(seen, *pose.initial_pose(seen, points.mean, weight, camera, centre), camera, centre)
+    return _repose(view, points.mean, weight)
 
 
 def _clip(seen: np.ndarray, found: np.ndarray, model: FaceModel, points: Rig, focal: float, centre: np.ndarray,
@@ -113,17 +120,19 @@ def _clip(seen: np.ndarray, found: np.ndarray, model: FaceModel, points: Rig, fo
     """Identity, offset (V, 3), view and expressions (T, K) of a clip's landmarks (T, L, 3), those `found` first."""
     known = np.flatnonzero(found)
     sample = known[np.unique(np.linspace(0, len(known) - 1, min(SAMPLE, len(known))).round().astype(int))]
-    identity, offset, at, sampled = _person(seen[sample], points, focal, centre, progress)
-    spread = _spread(model, points, identity, offset)
+    with ThreadPoolExecutor(1) as pool:
+        # What the mesh is like takes a while to factorise and waits for nobody.
+        spreading = pool.submit(Spreading.of, model, points)
+        identity, offset, at, sampled = _person(seen[sample], points, focal, centre, progress)
+        spread = _spread(model, spreading.result().carry(offset), identity)
     neutral = points.mean + np.tensordot(identity, points.identity, 1) + spread[points.vertex]
     start = sampled[np.abs(np.arange(len(seen))[:, None] - sample).argmin(1)]
     view = View(seen, *pose.initial_pose(seen, neutral, stable_weights(points), focal, centre), focal, centre)
     return identity, spread, *_all_frames(view, neutral, points, at, runs, fps, start)
 
 
-def _spread(model: FaceModel, points: Rig, identity: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    """(V, 3) metres: the landmarks' `offset` (L, 3) carried on over the mesh of a person."""
-    spread = spread_offset(model, points, offset)
+def _spread(model: FaceModel, spread: np.ndarray, identity: np.ndarray) -> np.ndarray:
+    """(V, 3) metres: an offset `spread` (V, 3) of a person's mesh, with what has to stay inside tucked in."""
     return spread + tuck(model, model.mean_shape + np.tensordot(identity, model.identity_basis, 1) + spread)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -76,32 +78,60 @@ def _rest_contacts(offset: np.ndarray, rig: Rig, at: contacts.Levels, shape: np.
     return out
 
 
+@dataclass(frozen=True)
+class Spreading:
+    """How a model's mesh follows its landmarks, worked out beforehand. A landmarks, V vertices.
+
+    Attributes
+    ----------
+    use : (L,) bool, the landmarks that count
+    sheets : connected pieces with landmarks: vertices, landmarks (of A), and what makes vertices' offsets of theirs
+    carried : pieces without: vertices and the landmarks' shares (A,)
+    vertices : V
+    """
+
+    use: np.ndarray
+    sheets: list[tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], np.ndarray]]]
+    carried: list[tuple[np.ndarray, np.ndarray]]
+    vertices: int
+
+    @classmethod
+    def of(cls, model: FaceModel, rig: Rig) -> Spreading:
+        """Factorise; takes as long as dozens of frames, and nothing of a clip needs to be known."""
+        adjacency = _adjacency(model)
+        _, piece = connected_components(adjacency, directed=False)
+        use = rig.index < 468
+        anchors = rig.vertex[use]
+        firm = np.full(len(rig.index), STIFFNESS)
+        firm[rig.rows(LIPS_INNER + EYE_RIGHT + EYE_LEFT)] = CONTACT_STIFFNESS
+        firm = firm[use]
+        sheets, local = [], np.full(len(model.mean_shape), -1)
+        for number in np.unique(piece[anchors]):
+            members, inside = np.flatnonzero(piece == number), piece[anchors] == number
+            local[members] = np.arange(len(members))
+            sheets.append((members, inside, _bending(adjacency[members][:, members], model.mean_shape[members],
+                                                     local[anchors[inside]], firm[inside])))
+        rest = [np.flatnonzero(piece == number) for number in np.setdiff1d(np.unique(piece), piece[anchors])]
+        return cls(use, sheets, [(members, _shares(model, members, anchors)) for members in rest],
+                   len(model.mean_shape))
+
+    def carry(self, offset: np.ndarray) -> np.ndarray:
+        """(V, 3) metres for landmarks that move by `offset` (L, 3)."""
+        values, out = offset[self.use], np.zeros((self.vertices, 3))
+        for members, inside, bend in self.sheets:
+            out[members] = bend(values[inside])
+        for members, shares in self.carried:
+            out[members] = shares @ values
+        return out
+
+
 def spread_offset(model: FaceModel, rig: Rig, offset: np.ndarray) -> np.ndarray:
     """(V, 3) metres: landmarks move by `offset` (L, 3), the skin between them bends as little as it can.
 
     Bi-Laplacian interpolation on each connected piece of the mesh; pieces without a landmark (eyeballs, teeth, tongue)
     move rigidly with the skin around them.
     """
-    vertices = len(model.mean_shape)
-    adjacency = _adjacency(model)
-    _, piece = connected_components(adjacency, directed=False)
-    use = rig.index < 468
-    anchors, values = rig.vertex[use], offset[use]
-    firm = np.full(len(rig.index), STIFFNESS)
-    firm[rig.rows(LIPS_INNER + EYE_RIGHT + EYE_LEFT)] = CONTACT_STIFFNESS
-    firm = firm[use]
-    out = np.zeros((vertices, 3))
-    for number in np.unique(piece[anchors]):
-        members = np.flatnonzero(piece == number)
-        local = np.full(vertices, -1)
-        local[members] = np.arange(len(members))
-        inside = piece[anchors] == number
-        out[members] = _bend(adjacency[members][:, members], model.mean_shape[members], local[anchors[inside]],
-                             values[inside], firm[inside])
-    for number in np.setdiff1d(np.unique(piece), piece[anchors]):
-        members = np.flatnonzero(piece == number)
-        out[members] = _carried(model, members, anchors, values)
-    return out
+    return Spreading.of(model, rig).carry(offset)
 
 
 def _adjacency(model: FaceModel) -> Any:
@@ -113,9 +143,12 @@ def _adjacency(model: FaceModel) -> Any:
     return ((graph + graph.T) > 0).astype(float).tocsr()
 
 
-def _bend(adjacency: Any, rest: np.ndarray, anchors: np.ndarray, values: np.ndarray, firm: np.ndarray
-          ) -> np.ndarray:
-    """Minimise ‖Δx‖² + Σ firm (x − values)² + ε‖x‖², Δ = uniform Laplacian, ε growing with distance from anchors."""
+def _bending(adjacency: Any, rest: np.ndarray, anchors: np.ndarray, firm: np.ndarray
+             ) -> Callable[[np.ndarray], np.ndarray]:
+    """From values (A, 3) to the x (N, 3) that minimises ‖Δx‖² + Σ firm (x − values)² + ε‖x‖².
+
+    Δ = uniform Laplacian, ε growing with distance from anchors.
+    """
     count = adjacency.shape[0]
     degree = np.maximum(np.asarray(adjacency.sum(1)).ravel(), 1)
     laplacian = diags(np.ones(count)) - diags(1 / degree) @ adjacency
@@ -123,16 +156,20 @@ def _bend(adjacency: Any, rest: np.ndarray, anchors: np.ndarray, values: np.ndar
     np.add.at(held, anchors, firm)
     distance = cKDTree(rest[anchors]).query(rest)[0]
     fade = 1e-4 * np.clip((distance - REACH) / REACH, 0, None) ** 2
-    pull = np.zeros((count, 3))
-    np.add.at(pull, anchors, values * firm[:, None])
     system = laplacian.T @ laplacian + diags(held + fade + 1e-9)
     # Symmetric and positive definite: no pivoting, which keeps the factors four times smaller.
-    return splu(system.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0,
-                options={"SymmetricMode": True}).solve(pull)
+    factors = splu(system.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+
+    def solve(values: np.ndarray) -> np.ndarray:
+        pull = np.zeros((count, 3))
+        np.add.at(pull, anchors, values * firm[:, None])
+        return factors.solve(pull)
+
+    return solve
 
 
-def _carried(model: FaceModel, members: np.ndarray, anchors: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """(3,) mean of the landmarks' offsets, near ones first."""
+def _shares(model: FaceModel, members: np.ndarray, anchors: np.ndarray) -> np.ndarray:
+    """(A,) how much each landmark tells about the motion of `members`, near ones first."""
     centre = model.mean_shape[members].mean(0)
     near = np.exp(-((model.mean_shape[anchors] - centre) ** 2).sum(1) / (2 * 0.02**2)) + 1e-12
-    return near @ values / near.sum()
+    return near / near.sum()

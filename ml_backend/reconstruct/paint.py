@@ -1,8 +1,9 @@
 """Colours of what lies behind lids and lips: eyes, teeth, gums, tongue, from the pixels in which they are seen.
 
-They are small and seen in few pixels, so little is asked of them: an eye is a body of revolution, whose colours depend
-on the distance from the pupil alone, told by the irises' landmarks, and every part of the mouth has the model's pattern
-in a tone of its own.
+They are small and seen in few pixels, so little is asked of them at first: an eye is a body of revolution, its colours
+depending on the distance from the pupil alone, told by the irises' landmarks, and every part of the mouth has the
+model's pattern in a tone of its own. What many frames agree on at a vertex of an eye is then added: the shadow of the
+lid, the corners' red, an iris that is not quite where the landmarks have it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ OPEN = 0.35
 """Height of an open eye over the iris's diameter, at least."""
 PRIOR_PIXELS = 6.0
 """Pixels that the model's own colour counts as."""
-GAIN = (0.2, 10.0)
+PRIOR_FRAMES = 2.0
+"""Frames that the round profile of an eye counts as at each of its vertices."""
+GAIN, DULL_GAIN = (0.2, 10.0), (0.2, 1.6)
+"""Of teeth, which may be in the shadow of the lips in the model only; of the rest, where pixels may show teeth."""
 OPENERS = {"jawOpen": 2.0, "mouthClose": -2.0, "mouthFunnel": 0.5, "mouthLowerDownLeft": 0.6,
            "mouthLowerDownRight": 0.6, "mouthUpperUpLeft": 0.6, "mouthUpperUpRight": 0.6, "tongueOut": 2.0}
 CLOSED = 0.25
@@ -78,24 +82,31 @@ def inner_colours(views: Sequence[Posed], track: FaceTrack, model: FaceModel, re
     low : (V, 3) albedo to start from
     light : (9, 3)
     """
-    names, shade, out = [str(name) for name in model.part_names], inner_shade(model, rest), low.copy()
+    names, shade, out = [str(name) for name in model.part_names], inner_shade(model, rest), low.astype(float)
     parts = [name for name in MOUTH if name in names]
     if parts:
-        found = [_pixels(view, model, shade, opening(model, track.expression[view.number]), light) for view in views]
-        pixels = Pixels(*(np.concatenate([getattr(one, name) for one in found])
-                          for name in ("corners", "weights", "colour", "light")))
+        whole = joined([seen_pixels(view, model, parts, shade * opening(model, track.expression[view.number]), light)
+                          for view in views])
         for name in parts:
             part = model.part(name)
-            out[part] = _toned(pixels.of(part), low, part, hue=name.startswith("teeth"))
+            out[part] = toned(whole.of(part), low, part, hue=name.startswith("teeth"))
     if all(name in names for name in EYES):
         _eyes(out, views, track, model, light)
+        balls = np.any([model.part(name) for name in EYES], axis=0)
+        seen = [seen_pixels(view, model, (name,), shade, light) for view in views for name in EYES]
+        out[balls] = _voted(seen, out)[balls]
     return np.clip(out, 0, 1).astype(np.float32)
 
 
-def _pixels(view: Posed, model: FaceModel, shade: np.ndarray, open_: float, light: np.ndarray) -> Pixels:
-    """Pixels of one view in which the mesh shows the inside of the mouth."""
+def joined(found: Sequence[Pixels]) -> Pixels:
+    return Pixels(*(np.concatenate([getattr(one, name) for one in found])
+                    for name in ("corners", "weights", "colour", "light")))
+
+
+def seen_pixels(view: Posed, model: FaceModel, parts: Sequence[str], shade: np.ndarray, light: np.ndarray) -> Pixels:
+    """Pixels of one view in which the mesh shows `parts`, of which `shade` (V,) of the light reaches each vertex."""
     triangles = model.triangles()
-    inner = np.any([model.part(name) for name in MOUTH if name in model.part_names], axis=0)
+    inner = np.any([model.part(name) for name in parts], axis=0)
     near = (model.region("face")[triangles] > 0).all(1) & (view.facing[triangles].max(1) > 0)
     triangles = triangles[near]
     place = view.pixel[triangles[inner[triangles].all(1)]].reshape(-1, 2)
@@ -109,12 +120,29 @@ def _pixels(view: Posed, model: FaceModel, shade: np.ndarray, open_: float, ligh
     width = drawn.size[1]
     x, y = drawn.pixel[seen] % width + low[0], drawn.pixel[seen] // width + low[1]
     # The rig lights what lies in the mouth as if it faced the camera.
-    share = np.einsum("ni,ni->n", weights, shade[corners]) * open_
-    arriving = np.maximum(spherical_harmonics(np.array([[0.0, 0.0, -1.0]])) @ light, 0) * share[:, None]
-    return Pixels(corners, weights, view.image[y, x] / 255.0, arriving)
+    ahead = np.any([model.part(name) for name in MOUTH if name in model.part_names] or [np.zeros_like(inner)], axis=0)
+    normals = np.where(ahead[:, None], [0.0, 0.0, -1.0], view.normals)
+    arriving = np.maximum(spherical_harmonics(normals) @ light, 0) * shade[:, None]
+    return Pixels(corners, weights, view.image[y, x] / 255.0, np.einsum("ni,nic->nc", weights, arriving[corners]))
 
 
-def _toned(pixels: Pixels, low: np.ndarray, part: np.ndarray, *, hue: bool) -> np.ndarray:
+def _voted(found: Sequence[Pixels], low: np.ndarray) -> np.ndarray:
+    """(V, 3) `low` moved to what is seen at each vertex, to which every one of `found` adds one frame's say at most."""
+    top, weight = PRIOR_FRAMES * low, np.full(len(low), PRIOR_FRAMES)
+    for pixels in found:
+        right, mass, many = np.zeros_like(low), np.zeros_like(low), np.zeros(len(low))
+        for corner in range(3):
+            share, vertex = pixels.weights[:, corner], pixels.corners[:, corner]
+            np.add.at(right, vertex, share[:, None] * pixels.light * pixels.colour)
+            np.add.at(mass, vertex, share[:, None] * pixels.light**2)
+            np.add.at(many, vertex, share)
+        say = np.minimum(many, 1) * (mass.min(1) > 0)
+        top += say[:, None] * np.clip(right / np.maximum(mass, 1e-9), 0, 1.5)
+        weight += say
+    return top / weight[:, None]
+
+
+def toned(pixels: Pixels, low: np.ndarray, part: np.ndarray, *, hue: bool) -> np.ndarray:
     """(P, 3) the colours of `part` (V,) bool in the tone, one gain a channel, that explains the pixels best.
 
     A vertex that is seen often has a gain of its own: some teeth are behind the lips in truth, or in another's shadow.
@@ -133,7 +161,11 @@ def _toned(pixels: Pixels, low: np.ndarray, part: np.ndarray, *, hue: bool) -> n
         np.add.at(found, pixels.corners[:, corner], share * expected * pixels.colour)
         np.add.at(weight, pixels.corners[:, corner], share * expected**2)
     own = ((found + PRIOR_PIXELS * typical * gain) / (weight + PRIOR_PIXELS * typical))[part]
-    return low[part] * np.clip(own if hue else own.mean(1, keepdims=True), *GAIN)
+    if not hue:
+        return low[part] * np.clip(own.mean(1, keepdims=True), *DULL_GAIN)
+    found = low[part] * np.clip(own, *GAIN)
+    # Brighter than white, they keep their hue: cut off in every channel, they would be grey beside warm skin.
+    return found / np.maximum(found.max(1, keepdims=True), 1)
 
 
 def _eyes(out: np.ndarray, views: Sequence[Posed], track: FaceTrack, model: FaceModel, light: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -79,10 +80,18 @@ def refine_pose(points: np.ndarray, shape: np.ndarray, weight: np.ndarray, focal
     weights = np.broadcast_to(weight, points.shape[:2])
     use = np.flatnonzero(weights.max(0) > NEGLIGIBLE * weights.max())
     rotation, translation = rotation.copy(), translation.copy()
-    for first in range(0, len(points), CHUNK):
-        chunk = slice(first, first + CHUNK)
-        seen = _Seen.of(points[chunk, use], model[chunk, use], weights[chunk, use], focal, centre)
-        rotation[chunk], translation[chunk] = _refine_chunk(seen, rotation[chunk], translation[chunk], steps)
+
+    def chunk(first: int) -> None:
+        part = slice(first, first + CHUNK)
+        seen = _Seen.of(points[part, use], model[part, use], weights[part, use], focal, centre)
+        rotation[part], translation[part] = _refine_chunk(seen, rotation[part], translation[part], steps)
+
+    starts = range(0, len(points), CHUNK)
+    if len(starts) == 1:
+        chunk(0)
+    else:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(chunk, starts))
     return rotation, translation
 
 

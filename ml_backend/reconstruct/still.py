@@ -4,6 +4,9 @@ In a clip a person's shape is what stays while the expression changes, and solvi
 photo the first one asked takes all: a narrow eye is half a blink, a wide mouth half a smile. So person and a step of
 the pose are eliminated from the normal equations (their Schur complement), which leaves the expression its most likely
 value over all persons (Gaussian, N(0, 1)) rather than for one of them.
+
+For the built-in head a learned guess (`photo_prior`) then moves pose and some channels part of the way to where
+MediaPipe's habits say that they are; person and other channels are solved once more around it.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import numpy as np
 
 from ml_backend.reconstruct import boxsolve, contacts, pose, priors
 from ml_backend.reconstruct.equations import View, normal_equations, observe, stable_weights
+from ml_backend.reconstruct.photo_prior import PhotoPrior
 from ml_backend.reconstruct.points import IRIS_RIGHT, LIP_PAIRS, Rig, measurements
 
 ROUNDS = 6
@@ -21,6 +25,10 @@ TRUST = 0.3
 """Share of a clip's frame that a photo's landmarks count for: their errors, alike all over a face, do not average."""
 TURN, MOVE, FREE = 0.1, 0.01, 1e-3
 """Units of the pose's step, radians and metres, and the precision of its prior in them."""
+
+TURN_BELIEF, BELIEF, HOLD, AFTER = 0.85, 0.6, 0.03, 2
+"""Shares of the way to the learned guess, standard deviation about what this gives, and rounds that follow."""
+HOLD_POSE = 1e5
 
 
 @dataclass(frozen=True)
@@ -40,24 +48,66 @@ class Still:
     target: np.ndarray
 
 
-def solve(view: View, points: Rig) -> Still:
-    """Explain the one frame of `view`, whose pose is a first guess."""
+@dataclass(frozen=True)
+class _Held:
+    """What is held in place besides the prior: precision (N,) and centre (N,) of the unknowns, of which most are 0."""
+
+    precision: np.ndarray
+    centre: np.ndarray
+
+
+def solve(view: View, points: Rig, learned: PhotoPrior | None = None) -> Still:
+    """Explain the one frame of `view`, whose pose is a first guess; `learned` moves the answer a part of the way."""
+    count = len(points.names) + len(points.identity) + 6
+    found = _rounds(view, points, ROUNDS, _Held(np.zeros(count), np.zeros(count)))
+    if learned is None:
+        return found
+    view, held = _believed(found, points, learned, count)
+    return _rounds(view, points, AFTER, held, found)
+
+
+def _rounds(view: View, points: Rig, rounds: int, held: _Held, start: Still | None = None) -> Still:
+    """`rounds` of solving expression and person with a step of the pose, from `start` or from the mean face."""
     rows, weight, channels = measurements(points, still=True), stable_weights(points, still=True), len(points.names)
     basis = np.concatenate([points.expression, points.identity, _pose_basis(points)])
-    seen_basis, prior = rows.apply(basis), _prior(points, len(basis))
+    seen_basis, prior = rows.apply(basis), _prior(points, len(basis)) + np.diag(held.precision)
     chain = boxsolve.Chain(np.zeros(channels), np.zeros(0, bool))
-    deformed, expression = points.mean[None], None
-    for _ in range(ROUNDS):
+    expression = None if start is None else start.expression
+    identity = np.zeros(len(points.identity)) if start is None else start.identity
+    deformed = _deformed(points, expression, identity)
+    for _ in range(rounds):
         target = touching(observe(view, deformed, weight), points)
         gram, right = normal_equations(rows.apply(target - points.mean), seen_basis, rows, view.rotation)
-        expression, rest = eliminate(TRUST * gram[0] + prior, TRUST * right[0], channels, chain, points.names,
-                                     expression)
-        view = _stepped(view, rest[-6:])
-        deformed = (points.mean + np.tensordot(rest[:-6], points.identity, 1)
-                    + np.tensordot(expression, points.expression, 1))
+        right = TRUST * right[0] + held.precision * held.centre
+        expression, rest = eliminate(TRUST * gram[0] + prior, right, channels, chain, points.names, expression)
+        view, identity = _stepped(view, rest[-6:]), rest[:-6]
+        deformed = _deformed(points, expression, identity)
     assert expression is not None
-    target = touching(observe(view, deformed, weight), points)
-    return Still(view, expression, rest[:-6], target)
+    return Still(view, expression, identity, touching(observe(view, deformed, weight), points))
+
+
+def _deformed(points: Rig, expression: np.ndarray | None, identity: np.ndarray) -> np.ndarray:
+    """(1, L, 3) landmarks of a person (I,) with an expression (1, K) or none."""
+    shape = points.mean[None] + np.tensordot(identity, points.identity, 1)
+    return shape if expression is None else shape + np.tensordot(expression, points.expression, 1)
+
+
+def _believed(found: Still, points: Rig, learned: PhotoPrior, count: int) -> tuple[View, _Held]:
+    """The view turned, and the channels held, part of the way from `found` to the guess; `count` unknowns."""
+    angles = pose.angles_of(found.view.rotation)
+    turn, guess = learned.guess(found.target, found.expression, angles)
+    view = _turned(found.view, TURN_BELIEF * turn, points.mean.mean(0))
+    rows = [points.names.index(str(name)) for name in learned.names]
+    precision, centre = np.zeros(count), np.zeros(count)
+    precision[rows], precision[-6:-3] = HOLD**-2, HOLD_POSE
+    centre[rows] = (1 - BELIEF) * found.expression[0, rows] + BELIEF * guess[0]
+    return view, _Held(precision, centre)
+
+
+def _turned(view: View, turn: np.ndarray, about: np.ndarray) -> View:
+    """`view` with the head turned by `turn` (1, 3) radians in its own axes about the point `about` (3,) of it."""
+    rotation = view.rotation @ pose.exponential(turn)
+    return replace(view, rotation=rotation, translation=view.translation + (view.rotation - rotation) @ about)
 
 
 def eliminate(gram: np.ndarray, right: np.ndarray, count: int, chain: boxsolve.Chain, names: list[str],

@@ -17,9 +17,10 @@ from ml_backend.artefacts.character import Character
 from ml_backend.artefacts.face_track import FaceTrack
 from ml_backend.errors import UserInputError
 from ml_backend.face_model.model import FaceModel
-from ml_backend.reconstruct import illumination, paint, points, unwrap
+from ml_backend.reconstruct import illumination, paint, points, symmetry, unwrap
 from ml_backend.reconstruct.person import inner, person_mask
 from ml_backend.reconstruct.posed import Posed, neutral_shape, place, sample
+from ml_backend.reconstruct.profile_mesh import off_outlines
 
 ALBEDO_FILE, CHARACTER_FILE = "detailed_albedo.png", "character.npz"
 TURNED, STEEP = np.radians(8.0), np.radians(35.0)
@@ -28,6 +29,8 @@ MOST_FRAMES, ALIKE = 14, 0.15
 SIGNS = {"eyeBlink": 2.0, "jawOpen": 3.0, "mouthSmile": 1.5, "mouthPucker": 1.5, "mouthUpperUp": 1.5,
          "browInnerUp": 1.0}
 """Expressions by which frames are chosen, and their weights beside a turn by 8°."""
+MOST_INNER = 48
+"""Frames that tell the colours of eyes and mouth."""
 BLINK_ON, BLINK_OFF = 0.5, 0.3
 DEFAULT_BLINK_RATE, DEFAULT_BLINK_SECONDS = 0.28, 0.2
 """Seventeen a minute, a fifth of a second: what people do in conversation (Bentivoglio et al. 1997 for the rate)."""
@@ -61,10 +64,12 @@ def make_character(track: FaceTrack, frames: Sequence[np.ndarray], model: FaceMo
                                                       track), chosen))
     light, tint = illumination.neutral(track.light)
     low = illumination.tinted_albedo(model, track.texture, tint)
-    sheet, scale = unwrap.detailed_albedo(views, model, low, light, texture_side(track))
+    seen = views if len(track) > 1 else symmetry.completed(off_outlines(views[0], model), model)
+    sheet, scale = unwrap.detailed_albedo(seen, model, low, light, texture_side(track))
     # Where the light falls short, skin that is brighter than white would lose its colour: the light is raised instead.
     light, low = (light * scale).astype(np.float32), low / np.float32(scale)
-    low = paint.inner_colours(views, track, model, neutral, _toned(low, sheet, model), light)
+    inside = [place(track, model, number, frames[number], neutral, triangles) for number in inner_frames(track)]
+    low = paint.inner_colours(inside, track, model, neutral, _toned(low, sheet, model), light)
     _write_png(sheet, Path(folder) / ALBEDO_FILE)
     pose = track.pose()[track.confidence > 0] if (track.confidence > 0).any() else track.pose()
     rate, duration = blink_statistics(track)
@@ -143,6 +148,13 @@ def texture_frames(track: FaceTrack, model: FaceModel, frames: Sequence[np.ndarr
             break
         out.append(following)
     return out
+
+
+def inner_frames(track: FaceTrack) -> list[int]:
+    """Evenly spaced frames: what lids and lips hide changes all the time."""
+    known = np.flatnonzero(track.confidence > 0)
+    picks = np.linspace(0, len(known) - 1, min(MOST_INNER, len(known))).round().astype(int)
+    return [int(number) for number in known[picks]] or [0]
 
 
 def _signs(track: FaceTrack) -> np.ndarray:

@@ -36,7 +36,14 @@ class RefinerConfig:
     unit_scale : scales are 1 + s instead of s, so that an untrained style network is near identity
     colour_base : what the colour head adds to: "none" (published: it says the colour itself), "composite", or
         "blurred" (the composite without its detail)
-    attention_bias : where the attention head's logit starts; positive keeps the rendering
+    normalise : what AdaIN takes out before it applies the identity's statistics: "instance" (published: those of each
+        channel over the picture) or "batch" (those of each channel over all pictures learned from, so that a network
+        learned on squares of a picture means the same on whole ones, of any size, and in the next frame)
+    warp : how far, pixels, the composite under the colour may be moved by a displacement head; 0 = there is none
+    attention_bias : where the attention head's logit starts; positive keeps the rendering. A colour that starts as the
+        composite needs no keeping, and where the attention may flee to 1 the colour never learns (measured)
+    strength : share of the refinement that is used: A becomes 1 - strength (1 - A); what has learned a clip by heart is
+        better on other frames of it where it says a little less
     disc_channels : first level of the discriminator
     memory_slots, memory_top_k : size of the memory, and how many neighbours the triplet loss looks at
     memory_margin : margin of the triplet loss, cosine
@@ -52,8 +59,11 @@ class RefinerConfig:
     style_layers: int = 2
     dropout: float = 0.0
     unit_scale: bool = True
-    colour_base: str = "blurred"
-    attention_bias: float = 1.0
+    colour_base: str = "composite"
+    normalise: str = "batch"
+    warp: float = 6.0
+    attention_bias: float = -2.0
+    strength: float = 1.0
     disc_channels: int = 32
     memory_slots: int = 1000
     memory_top_k: int = 64
@@ -104,6 +114,8 @@ def yi2020() -> RefinerConfig:
         dropout=0.5,
         unit_scale=False,
         colour_base="none",
+        normalise="instance",
+        warp=0.0,
         attention_bias=0.0,
         disc_channels=64,
         memory_slots=30000,
@@ -119,12 +131,16 @@ class TrainOptions:
     Attributes
     ----------
     learning_rate : of the generator at its peak; cosine decay to a twentieth over the time budget
+    momentum : of Adam for the generator
     disc_rate, memory_rate : learning rates of discriminator and memory's linear layer
     batch : frames per step
     gan_weight : weight of the adversarial term once it is fully on
     gan_start, gan_full : shares of the time budget at which the adversarial term begins and is fully on
     l1_weight, attention_weight, variation_weight : λ1, λ2, λ3 of eq. (4)
+    attention_last : λ2 from a fifth of the budget on, None = no change: once the colour is better than the rendering
+        where that is wrong, the attention may rise where it is right
     structure_weight, edge_weight : weights of 1 - SSIM and of the L1 distance of image gradients
+    detail_weight : weight of the difference in the amount of fine detail
     mouth_weight, eye_weight : extra weight of the L1 term around mouth and eyes (needs landmarks)
     coarse_share : share of the time budget trained at half resolution first
     crop, crop_until : side of the squares trained on, pixels (0 = whole frames), up to this share of the budget;
@@ -136,9 +152,12 @@ class TrainOptions:
     shift : largest shift of the augmentation, pixels
     gain : largest relative change of brightness of the augmentation
     checkpoint_seconds : time between looks at the tail
+    identity_drop : share of the samples whose identity feature is taken away, so that faces of people never seen,
+        whose features mean nothing to the network, are refined as well
     """
 
     learning_rate: float = 1e-3
+    momentum: float = 0.5
     disc_rate: float = 2e-4
     memory_rate: float = 1e-4
     batch: int = 1
@@ -147,9 +166,11 @@ class TrainOptions:
     gan_full: float = 0.8
     l1_weight: float = 100.0
     attention_weight: float = 0.1
+    attention_last: float | None = None
     variation_weight: float = 1e-5
     structure_weight: float = 10.0
     edge_weight: float = 50.0
+    detail_weight: float = 0.0
     mouth_weight: float = 4.0
     eye_weight: float = 2.0
     coarse_share: float = 0.3
@@ -162,6 +183,7 @@ class TrainOptions:
     shift: int = 6
     gain: float = 0.04
     checkpoint_seconds: float = 30.0
+    identity_drop: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """The options as JSON-ready values."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import distributed
 
 
 def best_device() -> torch.device:
@@ -19,6 +20,36 @@ def autocast(device: torch.device) -> torch.autocast:
     check = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     fast = device.type == "cuda" or bool(check is not None and check())
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast)
+
+
+def rank() -> int:
+    """Number of this process among those that train together, 0 where it trains alone."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def agreed(value: bool) -> bool:
+    """Whether every process says so: what one of them skips or ends, all have to."""
+    return mean(float(value)) > 1 - 1e-6
+
+
+def mean(value: float) -> float:
+    """Mean of `value` over all processes."""
+    if not distributed.is_initialized():
+        return value
+    total = torch.tensor([value], device=best_device())
+    distributed.all_reduce(total)
+    return float(total.item()) / distributed.get_world_size()
+
+
+def average_gradients(optimiser: torch.optim.Optimizer) -> None:
+    """Replace the gradients by their mean over all processes."""
+    if not distributed.is_initialized():
+        return
+    for group in optimiser.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                distributed.all_reduce(parameter.grad)
+                parameter.grad /= distributed.get_world_size()
 
 
 @contextmanager

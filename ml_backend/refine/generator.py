@@ -15,21 +15,34 @@ from torch import Tensor, nn
 
 from ml_backend.refine.config import FEATURE_SIZE, RefinerConfig
 
+HEADS = 4
+"""Channels of the two published heads, colour and attention."""
+
 
 class AdaIN(nn.Module):
-    """Instance normalisation whose scale and bias come from outside (no running statistics)."""
+    """Normalisation whose scale and bias come from outside (no running statistics); see `RefinerConfig.normalise`."""
 
-    def __init__(self, channels: int, *, unit_scale: bool) -> None:
+    def __init__(self, channels: int, *, unit_scale: bool, normalise: str = "instance") -> None:
         super().__init__()
-        self.channels, self.unit_scale = channels, unit_scale
+        self.channels, self.unit_scale, self.normalise = channels, unit_scale, normalise
+        self.typical = nn.BatchNorm2d(channels, affine=False) if normalise == "batch" else None
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """Normalise `x` (B, C, H, W) and apply `style` (B, 2C): scales, then biases."""
         scale, bias = style[:, :, None, None].chunk(2, dim=1)
+        if self.typical is not None:
+            return self._typical(x) * (1 + scale if self.unit_scale else scale) + bias
         mean = x.mean((2, 3), keepdim=True)
         # A 1x1 or constant map has no spread: the floor keeps its gradient finite.
         spread = (x - mean).square().mean((2, 3), keepdim=True).add(1e-5).rsqrt()
         return (x - mean) * (spread * (1 + scale if self.unit_scale else scale)) + bias
+
+    def _typical(self, x: Tensor) -> Tensor:
+        """`x` by what is typical of its channels; a single value tells nothing about that."""
+        norm = self.typical
+        assert norm is not None
+        learning = norm.training and x.shape[0] * x.shape[2] * x.shape[3] > 1
+        return F.batch_norm(x, norm.running_mean, norm.running_var, training=learning, momentum=0.05, eps=norm.eps)
 
 
 class StyleNetwork(nn.Sequential):
@@ -46,10 +59,10 @@ class StyleNetwork(nn.Sequential):
 class StyledConv(nn.Module):
     """3x3 convolution, AdaIN, leaky ReLU."""
 
-    def __init__(self, inputs: int, outputs: int, *, stride: int = 1, unit_scale: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, config: RefinerConfig, *, stride: int = 1) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.norm = AdaIN(outputs, unit_scale=unit_scale)
+        self.norm = AdaIN(outputs, unit_scale=config.unit_scale, normalise=config.normalise)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         return F.leaky_relu(self.norm(self.conv(x), style), 0.2)
@@ -65,22 +78,23 @@ class CompactUNet(nn.Module):
     def __init__(self, config: RefinerConfig) -> None:
         super().__init__()
         widths = [config.channels * m for m in config.multipliers]
-        unit = config.unit_scale
+        self.heads_count = HEADS + (2 if config.warp else 0)
         self.stem = nn.Conv2d(3 * config.window * 4, widths[0], 3, 1, 1)
         pairs = list(pairwise(widths))
-        self.down = nn.ModuleList(StyledConv(a, b, stride=2, unit_scale=unit) for a, b in pairs)
-        self.same = nn.ModuleList(StyledConv(b, b, unit_scale=unit) for _, b in pairs)
+        self.down = nn.ModuleList(StyledConv(a, b, config, stride=2) for a, b in pairs)
+        self.same = nn.ModuleList(StyledConv(b, b, config) for _, b in pairs)
         self.lift = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in reversed(pairs))
-        self.up = nn.ModuleList(StyledConv(a, a, unit_scale=unit) for a, _ in reversed(pairs[1:]))
+        self.up = nn.ModuleList(StyledConv(a, a, config) for a, _ in reversed(pairs[1:]))
         self.last = nn.Conv2d(widths[0], widths[0], 3, 1, 1)
-        self.heads = nn.Conv2d(widths[0], 16, 3, 1, 1)
-        self.tidy = nn.Conv2d(4 + 3, 4, 3, 1, 1)
+        self.heads = nn.Conv2d(widths[0], 4 * self.heads_count, 3, 1, 1)
+        self.tidy = nn.Conv2d(self.heads_count + 3, self.heads_count, 3, 1, 1)
         self.style_sizes = [2 * layer.norm.channels for layer in (*self.down, *self.same, *self.up)]  # type: ignore[union-attr]
         nn.init.zeros_(self.tidy.weight)
         nn.init.zeros_(self.tidy.bias)  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor, styles: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Heads before their activations, (B, 3, H, W) and (B, 1, H, W), for a window `x` (B, 3·window, H, W)."""
+    def forward(self, x: Tensor, styles: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Heads before their activations: colour (B, 3, H, W), attention (B, 1, H, W) and, where the config has one,
+        displacement (B, 2, H, W), for a window `x` (B, 3·window, H, W)."""
         n = len(self.down)
         h = F.leaky_relu(self.stem(F.pixel_unshuffle(x, 2)), 0.2)
         skips = [h]
@@ -94,7 +108,7 @@ class CompactUNet(nn.Module):
             h = h + (self.up[i](h, styles[2 * n + i]) if i < n - 1 else F.leaky_relu(self.last(h), 0.2))
         heads = F.pixel_shuffle(self.heads(h), 2)
         out = self.tidy(torch.cat([F.leaky_relu(heads, 0.2), x[:, -3:]], 1))
-        return out[:, :3], out[:, 3:]
+        return out.split((3, 1, 2) if self.heads_count > HEADS else (3, 1), dim=1)
 
 
 class PublishedUNet(nn.Module):
@@ -138,11 +152,8 @@ class PublishedUNet(nn.Module):
 class Generator(nn.Module):
     """Trunk, style network and eq. (3).
 
-    An untrained default generator nearly passes the composite through: its heads start at zero, so its colour is the
-    composite without fine detail and its attention is sigmoid(1) = 0.73, on the rendering's side. The colour must not
-    build on the composite's own detail: what a rendering draws sharply in the wrong place (teeth, lip edges) could then
-    never be cancelled (measured at 500 steps on a clip: 32.4 against 32.6 dB, mouth sharpness 6.5 against 0.94 of
-    the real one), and a bias of 3 keeps too much of it (32.3 dB, 2.8).
+    An untrained default generator passes the composite through, bit for bit: its heads start at zero, and colour is
+    the composite plus what the head says. Nothing of the rendering's detail is lost unless that pays.
     """
 
     def __init__(self, config: RefinerConfig) -> None:
@@ -170,10 +181,10 @@ class Generator(nn.Module):
         refined (B, 3, H, W) in [-1, 1]; colour (B, 3, H, W); attention (B, 1, H, W) in [0, 1], 1 = the rendering stays
         """
         styles = self.style(identity).split(self.style_sizes, dim=1)
-        colour, logit = self.trunk(window, styles)
+        colour, logit, *moved = self.trunk(window, styles)
         now = window[:, -3:]
-        colour = self._colour(colour, now)
-        attention = torch.sigmoid(logit + self.config.attention_bias)
+        colour = self._colour(colour, displaced(now, moved[0], self.config.warp) if moved else now)
+        attention = 1 - self.config.strength * (1 - torch.sigmoid(logit + self.config.attention_bias))
         return attention * now + (1 - attention) * colour, colour, attention
 
     def _colour(self, head: Tensor, now: Tensor) -> Tensor:
@@ -181,6 +192,21 @@ class Generator(nn.Module):
             return torch.tanh(head)
         base = blur(now) if self.config.colour_base == "blurred" else now
         return (base + 2 * torch.tanh(head)).clamp(-1, 1)
+
+
+def displaced(frame: Tensor, head: Tensor, most: float) -> Tensor:
+    """`frame` (B, C, H, W) looked up, bilinearly, up to `most` pixels away, as `head` (B, 2, H, W) says: x, then y.
+
+    Rendered features that lie a pixel beside the real ones are moved with all their detail, which a colour that is
+    added could only blur.
+    """
+    height, width = frame.shape[-2:]
+    shift = most * torch.tanh(head.float())
+    x = torch.arange(width, device=frame.device, dtype=torch.float32) + shift[:, 0]
+    y = torch.arange(height, device=frame.device, dtype=torch.float32)[:, None] + shift[:, 1]
+    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], -1)
+    with torch.autocast(frame.device.type, enabled=False):
+        return F.grid_sample(frame.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def blur(frame: Tensor, block: int = 8) -> Tensor:

@@ -1,11 +1,13 @@
 """Identity features (whose face is it) and spatial features (what does the composite look like).
 
 The published system takes ArcFace for the first and ImageNet's ResNet-18 for the second. Neither set of weights may be
-shipped, so both are used where the user has them, and an embedded encoder stands in otherwise.
+shipped, so both are used where the user has them, and the embedded encoder (`ml_backend.refine.encoder`) stands in
+for both otherwise.
 """
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,14 +18,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ml_backend import insightface_pack
+from ml_backend.config import identity_weights
 from ml_backend.errors import UserInputError
 from ml_backend.refine.config import FEATURE_SIZE, Frames
+from ml_backend.refine.encoder import FramedEncoder, align, five_points, load_encoder
 from ml_backend.refine.resnet import ResNet18, load_resnet18
 
-EYE_CORNERS = ((33, 133), (362, 263))
-NOSE_TIP, MOUTH_CORNERS = 1, (61, 291)
 ENCODER_SEED = 20200924
 ENCODER_INPUT = 96
+BATCH = 16
+LEARNED, FIXED = "embedded-2", "embedded-1"
+"""Names of the learned encoder and of the fixed filters that stood in for it before."""
+NONE = "none"
+"""Choice of the ablation: no identity at all."""
+RESNET = "PARLEY_RESNET18"
+"""Names the user's file of ImageNet weights."""
 
 
 class IdentityEncoder(Protocol):
@@ -36,12 +45,11 @@ class IdentityEncoder(Protocol):
         ...
 
 
-class EmbeddedTrunk(nn.Module):
+class FixedTrunk(nn.Module):
     """A small convolutional encoder with fixed orthogonal random filters; never trained.
 
-    What it is and is not: three layers of random filters with rectification keep colour, texture and coarse layout,
-    which separates the people and takes of one training set well enough to condition on and to retrieve by. It was
-    never shown a face: it does not recognise a person under other light, and its cosines are no verification score.
+    Weights of refiners that were trained with it need it still. It keeps colour, texture and coarse layout, which
+    separates the takes of one training set; it was never shown a face and knows nobody under other light.
     Same seed, same weights, on every machine.
     """
 
@@ -85,17 +93,41 @@ def to_batch(frames: Frames) -> Tensor:
 
 
 class EmbeddedIdentity:
-    """Identity features from `EmbeddedTrunk`; see there for what they are worth."""
+    """Identity features by the embedded encoder: faces are aligned by their landmarks, or as crops usually lie."""
 
-    name = "embedded-1"
+    name = LEARNED
 
     def __init__(self) -> None:
-        self.trunk = EmbeddedTrunk()
+        self.trunk = FramedEncoder(load_encoder(identity_weights())).eval()
 
     @torch.no_grad()
     def encode(self, frames: Frames, landmarks: np.ndarray | None = None) -> np.ndarray:
-        """See `IdentityEncoder.encode`; landmarks are not used, the crop being steady already."""
-        return torch.cat([self.trunk(to_batch(frames[i : i + 16])) for i in range(0, len(frames), 16)]).numpy()
+        """See `IdentityEncoder.encode`; a frame without finite landmarks is taken as crops of clips usually lie."""
+        known = np.zeros(len(frames), bool) if landmarks is None else np.isfinite(landmarks[..., :2]).all((1, 2))
+        features = np.zeros((len(frames), FEATURE_SIZE), np.float32)
+        for network, rows in ((self.trunk.encoder, np.flatnonzero(known)), (self.trunk, np.flatnonzero(~known))):
+            for first in range(0, len(rows), BATCH):
+                part = rows[first:first + BATCH]
+                pictures = [self._picture(frames[t], None if landmarks is None or not known[t] else landmarks[t])
+                            for t in part]
+                features[part] = network(to_batch(pictures)).numpy()
+        return features
+
+    @staticmethod
+    def _picture(frame: np.ndarray, landmarks: np.ndarray | None) -> np.ndarray:
+        return frame if landmarks is None else align(frame, five_points(landmarks))
+
+
+class NoIdentity:
+    """The same feature for everybody: what the refiner is without identity and memory."""
+
+    name = NONE
+
+    def encode(self, frames: Frames, landmarks: np.ndarray | None = None) -> np.ndarray:
+        """See `IdentityEncoder.encode`."""
+        features = np.zeros((len(frames), FEATURE_SIZE), np.float32)
+        features[:, 0] = 1
+        return features
 
 
 class ArcFaceIdentity:
@@ -135,7 +167,6 @@ class ArcFaceIdentity:
         features[~good] = features[good].mean(0)
         return features / (np.linalg.norm(features, axis=1, keepdims=True) + 1e-8)
 
-
     def _feature(self, frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         from insightface.app.common import Face
 
@@ -147,12 +178,6 @@ class ArcFaceIdentity:
             return self.network.get(picture, Face(kps=five_points(landmarks)))
 
 
-def five_points(landmarks: np.ndarray) -> np.ndarray:
-    """Eyes (image left, image right), nose tip and mouth corners (5, 2) from MediaPipe's points (478, 2)."""
-    eyes = [landmarks[list(pair)].mean(0) for pair in EYE_CORNERS]
-    return np.stack([*eyes, landmarks[NOSE_TIP], *landmarks[list(MOUTH_CORNERS)]]).astype(np.float32)
-
-
 def identity_encoder(choice: str = "auto") -> IdentityEncoder:
     """The identity encoder `choice`: "arcface", "embedded", or "auto" = ArcFace if the user named a pack's folder.
 
@@ -161,6 +186,8 @@ def identity_encoder(choice: str = "auto") -> IdentityEncoder:
     UserInputError, DependencyError
         If ArcFace is asked for and the pack or insightface is missing, or a network is damaged.
     """
+    if choice == NONE:
+        return NoIdentity()
     if choice not in ("auto", "arcface", "embedded"):
         raise UserInputError(f"There is no identity encoder {choice!r}; use 'auto', 'arcface' or 'embedded'.")
     if choice == "embedded" or (choice == "auto" and not insightface_pack.chosen()):
@@ -168,8 +195,33 @@ def identity_encoder(choice: str = "auto") -> IdentityEncoder:
     return ArcFaceIdentity(insightface_pack.load(insightface_pack.RECOGNITION, "ArcFace"))
 
 
-def spatial_trunk(resnet: Path | None = None) -> tuple[str, EmbeddedTrunk | ResNet18]:
-    """Name and network of the memory's spatial features: ResNet-18 from the user's file, else the embedded trunk."""
-    if resnet is None:
-        return EmbeddedIdentity.name, EmbeddedTrunk().eval()
-    return "resnet18", load_resnet18(resnet)
+def resnet_weights() -> Path | None:
+    """The user's ImageNet weights of ResNet-18: what ``PARLEY_RESNET18`` names, else none."""
+    named = os.environ.get(RESNET)
+    return Path(named).expanduser() if named else None
+
+
+def spatial_trunk(resnet: Path | None = None, *, name: str | None = None) -> tuple[str, nn.Module]:
+    """Name and network of the memory's spatial features, pictures (B, 3, H, W) in [0, 1] to (B, 512).
+
+    ResNet-18 from the user's file (`resnet`, else where ``PARLEY_RESNET18`` points; ``.safetensors`` in torchvision's
+    naming), else the embedded encoder.
+
+    Parameters
+    ----------
+    name : the one that given weights were trained with: "resnet18", "embedded-2" or "embedded-1"
+
+    Raises
+    ------
+    UserInputError
+        If the file is no ResNet-18, or the one asked for by name is not there.
+    """
+    resnet = resnet or resnet_weights()
+    if name == FIXED:
+        return FIXED, FixedTrunk().eval()
+    if name == ResNet18.NAME and resnet is None:
+        raise UserInputError("The refiner was trained with ResNet-18's features; let "
+                             f"{RESNET} name torchvision's ImageNet weights as a .safetensors file, or train it again.")
+    if name == LEARNED or resnet is None:
+        return LEARNED, FramedEncoder(load_encoder(identity_weights())).eval()
+    return ResNet18.NAME, load_resnet18(resnet)

@@ -38,6 +38,8 @@ class BasicBlock(nn.Module):
 class ResNet18(nn.Module):
     """Pictures (B, 3, H, W), RGB in [0, 1], to pool5 features (B, 512)."""
 
+    NAME = "resnet18"
+
     def __init__(self) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)

@@ -1,4 +1,8 @@
-"""Personal fine-tuning: the refiner learns a clip within a time budget, measured on the clip's held-out tail."""
+"""Personal fine-tuning: the refiner learns a clip within a time budget, measured on the clip's held-out tail.
+
+It starts from general weights where there are some. Three things are measured on the tail: the composites, the general
+weights as they are, and the tuned ones; the best is used.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +24,18 @@ from ml_backend.refine.config import Frames, RefinerConfig, TrainOptions
 from ml_backend.refine.dataset import PairSequence, from_network
 from ml_backend.refine.device import best_device, calm_threads
 from ml_backend.refine.identity import IdentityEncoder, identity_encoder, spatial_trunk, to_batch
-from ml_backend.refine.memory import anchors, interpolate_anchors
+from ml_backend.refine.judging import COMPOSITES, GENERAL, TUNED, judged, message
+from ml_backend.refine.memory import Memory, anchors, interpolate_anchors
 from ml_backend.refine.trainer import Trainer, pick_frames
 from ml_backend.refine.weights import RefinerWeights, load_weights, save_weights
 
 CHECK_FRAMES = 8
 FINAL_FRAMES = 60
+FROM_SCRATCH = TrainOptions(learning_rate=1.2e-3, momentum=0.9, batch=2, crop=160, crop_until=2.0, coarse_share=0.0,
+                            gan_weight=0.0, detail_weight=60.0)
+FROM_GENERAL = FROM_SCRATCH
+STRENGTHS = (0.7, 1.0)
+"""Shares of the refinement that are tried on the tail; with less, two mouths would be seen in one another."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,9 @@ class RefineReport:
     curve : (seconds, error) of each look at the tail
     pass_through : the tail got no better, so that `apply` will return the composites
     message : one sentence for the user
+    used : what did best on the tail: "composites", "general" or "tuned"
+    general : figures of the general weights as they are; None where there were none
+    strength : share of the refinement that is used, the best on the tail
     """
 
     weights: str
@@ -50,6 +63,9 @@ class RefineReport:
     curve: list[tuple[float, float]]
     pass_through: bool
     message: str
+    used: str = TUNED
+    general: dict[str, float | None] | None = None
+    strength: float = 1.0
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON-ready values."""
@@ -90,9 +106,10 @@ def fine_tune(
     composites, real : T pictures (H, W, 3) uint8 RGB each, the same crop, sides multiples of 32, T >= 10
     landmarks_in_crop : (T, 478, 2 or 3) float, MediaPipe's points in the crop, pixels; NaN where unknown
     out : the weights file; beside it lies ``<stem>.state.safetensors`` until the training is done
-    minutes : time budget, all parts of a resumed run together
-    config, options : sizes (default: those of `general`, else the default config) and training settings
-    general : weights to begin with
+    minutes : time budget, all parts of a resumed run together; 0 only measures `general` on the tail
+    config, options : sizes (default: those of `general`, else the default config) and training settings (default:
+        `FROM_GENERAL` or `FROM_SCRATCH`)
+    general : weights to begin with; of another identity encoder they are taken without what they know of identities
     identity : "auto", "arcface" or "embedded"
     resnet : ImageNet ResNet-18 weights for the memory's features; None = the embedded trunk
     progress : called with seconds done and in total; may raise `Cancelled`, the state is saved before
@@ -104,12 +121,13 @@ def fine_tune(
     UserInputError, ArtefactError
         If pictures, landmarks or weights don't fit.
     """
-    options = options or TrainOptions()
+    options = options or (FROM_SCRATCH if general is None else FROM_GENERAL)
     start = load_weights(general) if general is not None else None
-    config = config or (start.config if start else RefinerConfig())
-    if start is not None and start.config != config:
+    known = replace(start.config, strength=1.0) if start else RefinerConfig()
+    config = config or known
+    if start is not None and known != config:
         raise UserInputError(f"{general} has other sizes than the chosen refiner config; leave one of them out.")
-    if minutes <= 0:
+    if minutes < 0 or (minutes == 0 and start is None):
         raise UserInputError(f"A refiner budget of {minutes} minutes is no time; give more, or switch the refiner off.")
     landmarks = None if landmarks_in_crop is None else np.asarray(landmarks_in_crop)[..., :2]
     pairs = PairSequence(composites, real, landmarks, options)
@@ -118,8 +136,11 @@ def fine_tune(
     if resume and (done := _finished(out, key)) is not None:
         return done
     with calm_threads():
+        features = _features(pairs, identity_encoder(identity), landmarks, resnet)
+        if start is not None:
+            fit_features(start, features.identity_name, features.spatial_name)
         run = _Run(pairs, config, options, start, seed, Path(out), key, landmarks)
-        run.features = _features(pairs, identity_encoder(identity), landmarks, resnet)
+        run.features = features
         if resume:
             run.resume()
         run.train(minutes * 60, progress, max_steps)
@@ -151,6 +172,8 @@ class _Run:
         self.best = out.with_name(out.stem + ".best.safetensors")
         self.best_state = self._generator_state()
         self.best_error = float("inf")
+        self.general_state = self.best_state if start is not None else None
+        self.strength = 1.0
         self.seconds = 0.0
         self.curve: list[tuple[float, float]] = []
 
@@ -190,9 +213,9 @@ class _Run:
         """Measure on some frames of the tail; keep the weights if they are the best so far."""
         frames = np.unique(np.linspace(self.count, len(self.pairs) - 1, CHECK_FRAMES).round().astype(int))
         result = self._measure(self._refine(frames), frames, consecutive=False)
-        self.curve.append((round(self.seconds, 1), round(result.error, 5)))
-        if result.error < self.best_error:
-            self.best_error, self.best_state = result.error, self._generator_state()
+        self.curve.append((round(self.seconds, 1), round(judged(result), 5)))
+        if judged(result) < self.best_error:
+            self.best_error, self.best_state = judged(result), self._generator_state()
 
     def _generator_state(self) -> dict[str, Tensor]:
         return {k: v.detach().cpu().clone() for k, v in self.trainer.average.state_dict().items()}
@@ -238,18 +261,21 @@ class _Run:
         self.random = np.random.default_rng([self.seed, self.trainer.steps])
 
     def finish(self) -> RefineReport:
-        """Measure the best weights on the whole tail, decide, write, report."""
-        self.trainer.average.load_state_dict(self.best_state)
+        """Measure composites, general and tuned weights on the whole tail, decide, write, report."""
         frames = np.arange(self.count, min(self.count + FINAL_FRAMES, len(self.pairs)))
+        self._remember()
         before = self._measure(list(self.pairs.composites[frames]), frames, consecutive=True)
-        after = self._measure(self._refine_smoothly(frames), frames, consecutive=True)
-        worse = after.error >= before.error or after.psnr < before.psnr or after.ssim < before.ssim
-        message = (
-            f"Refining did not improve the clip's last {len(frames)} frames, so the rendered frames stay as they are."
-            if worse
-            else f"Refining improves the clip's last {len(frames)} frames from {before.psnr:.1f} to "
-            f"{after.psnr:.1f} dB, SSIM {before.ssim:.3f} to {after.ssim:.3f}."
-        )
+        # Without a step both are the same, and are called general.
+        states = {GENERAL: self.general_state, TUNED: self.best_state}
+        found: dict[tuple[str, float], Quality] = {}
+        for name, state in states.items():
+            if state is not None:
+                self.trainer.average.load_state_dict(state)
+                found |= {(name, share): quality for share, quality in self._strengths(frames).items()}
+        used, strength = min(found, key=lambda key: judged(found[key]))
+        after, general = found[used, strength], found.get((GENERAL, 1.0))
+        self.best_state, self.strength = states[used] or self.best_state, strength
+        worse = judged(after) >= judged(before) or after.psnr < before.psnr or after.ssim < before.ssim
         report = RefineReport(
             str(self.out),
             self.trainer.steps,
@@ -258,12 +284,28 @@ class _Run:
             after.as_dict(),
             self.curve,
             worse,
-            message,
+            message(len(frames), before, after, worse, used),
+            COMPOSITES if worse else used,
+            general.as_dict() if general else None,
+            strength,
         )
         self._write(pass_through=worse, report=report, path=self.out)
         for path in (self.state, self.best):
             path.unlink(missing_ok=True)
         return report
+
+    def _strengths(self, frames: np.ndarray) -> dict[float, Quality]:
+        """Quality of `frames` by the averaged weights at each of `STRENGTHS`."""
+        drawn = self.pairs.composites[frames].astype(np.float32)
+        change = np.stack(self._refine_smoothly(frames)) - drawn
+        blends = {share: (drawn + share * change + 0.5).astype(np.uint8) for share in STRENGTHS}
+        return {share: self._measure(list(blend), frames, consecutive=True) for share, blend in blends.items()}
+
+    def _remember(self) -> None:
+        """Give a memory without entries (nothing was trained) the clip's features."""
+        if not int(self.trainer.memory.filled):
+            write_features(self.trainer.memory, self.features.spatial[: self.count].to(self.trainer.device),
+                           self.features.identity[: self.count].to(self.trainer.device))
 
     def _refine_smoothly(self, frames: np.ndarray) -> list[np.ndarray]:
         """As `_refine`, with the features smoothed over time as in `ml_backend.refine.apply`."""
@@ -288,8 +330,30 @@ class _Run:
             "pass_through": pass_through,
             "report": report.as_dict() if report else None,
         }
-        save_weights(path, RefinerWeights(trainer.config, generator, trainer.memory, trainer.discriminator, meta))
+        config = replace(trainer.config, strength=self.strength)
+        adversary = trainer.discriminator if self.options.gan_weight else None
+        save_weights(path, RefinerWeights(config, generator, trainer.memory, adversary, meta))
         generator.load_state_dict(live)
+
+
+def write_features(memory: Memory, spatial: Tensor, identity: Tensor) -> None:
+    """Let `memory` know one clip: features (T, 512) of its composites and its real frames."""
+    with torch.no_grad():
+        memory.write(memory.query(spatial), identity)
+
+
+def fit_features(weights: RefinerWeights, identity: str, spatial: str) -> None:
+    """Make `weights` forget what they know of features that another encoder made.
+
+    Features of two encoders have nothing to do with each other. Without its first layer's weights the AdaIN network
+    says the same for everybody, as in training where the identity was taken away, and can learn the clip's.
+    """
+    with torch.no_grad():
+        if weights.meta.get("identity", identity) != identity:
+            weights.generator.style[0].weight.zero_()  # type: ignore[union-attr, operator]
+        if weights.meta.get("spatial", spatial) != spatial:
+            torch.nn.init.eye_(weights.memory.query_layer.weight)
+            torch.nn.init.zeros_(weights.memory.query_layer.bias)
 
 
 def _features(

@@ -10,17 +10,18 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ml_backend.errors import ArtefactError
 from ml_backend.refine.config import RefinerConfig, TrainOptions
 from ml_backend.refine.dataset import Batch
-from ml_backend.refine.device import autocast
+from ml_backend.refine.device import agreed, autocast, average_gradients
 from ml_backend.refine.discriminator import PatchDiscriminator
 from ml_backend.refine.generator import Generator
 from ml_backend.refine.losses import (
     adversarial_loss,
     attention_loss,
+    detail_loss,
     discriminator_loss,
     edge_loss,
     structure_loss,
@@ -40,6 +41,10 @@ from ml_backend.refine.weights import (
 
 STATE_SCHEMA = "parley.refiner.state"
 BETAS = (0.5, 0.999)
+RELAX = 0.05, 0.2
+"""Shares of the budget between which λ2 changes, see `TrainOptions.attention_last`."""
+ELSEWHERE = 0.2
+"""Share of the squares trained on that lie anywhere, not around a feature."""
 
 
 class Trainer:
@@ -72,13 +77,16 @@ class Trainer:
             # The general memory's layer is kept, its people are not: this memory is to know one clip.
             self.memory.query_layer.load_state_dict(start.memory.query_layer.state_dict())
         self.config, self.options, self.device = config, options, device
+        # What is typical of all people is known better from general weights than from a few squares of one clip.
+        self.settled = start is not None
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         for network in (self.generator, self.discriminator, self.memory, self.average):
             network.to(device)
         for network in (self.generator, self.discriminator, self.average):
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimisers = {
-            "generator": torch.optim.Adam(self.generator.parameters(), options.learning_rate, BETAS),
+            "generator": torch.optim.Adam(self.generator.parameters(), options.learning_rate,
+                                          (options.momentum, BETAS[1])),
             "discriminator": torch.optim.Adam(self.discriminator.parameters(), options.disc_rate, BETAS),
             "memory": torch.optim.Adam(self.memory.query_layer.parameters(), options.memory_rate, BETAS),
         }
@@ -101,9 +109,14 @@ class Trainer:
         """
         batch, spatial, identity = batch.to(self.device), spatial.to(self.device), identity.to(self.device)
         losses = {"memory": self._memory_step(spatial, identity)}
+        if self.options.identity_drop:
+            kept = self.crops.random(len(identity)) >= self.options.identity_drop
+            identity = identity * torch.from_numpy(kept.astype(np.float32)).to(identity)[:, None]
         batch = self._scaled(batch, share)
         gan = self.options.gan_weight * ramp(share, self.options.gan_start, self.options.gan_full)
         self.generator.train()
+        if self.settled:
+            settle(self.generator)
         with autocast(self.device):
             output, _, attention = self.generator(batch.window, identity)
         output, attention = output.float(), attention.float()
@@ -155,13 +168,15 @@ class Trainer:
         o = self.options
         terms = {
             "l1": o.l1_weight * weighted_l1(output, batch.target, batch.weight),
-            "attention": o.attention_weight * attention_loss(attention),
+            "attention": self._attention_weight(share) * attention_loss(attention),
             "variation": o.variation_weight * variation_loss(attention),
         }
         if o.structure_weight:
             terms["structure"] = o.structure_weight * structure_loss(output, batch.target, batch.weight)
         if o.edge_weight:
             terms["edges"] = o.edge_weight * edge_loss(output, batch.target, batch.weight)
+        if o.detail_weight:
+            terms["detail"] = o.detail_weight * detail_loss(output, batch.target, batch.weight)
         if patch is not None:
             rows, columns = patch
             self.discriminator.requires_grad_(False)
@@ -172,8 +187,12 @@ class Trainer:
         self._descend("generator", torch.stack(list(terms.values())).sum(), rate * min(1.0, (self.steps + 1) / 20))
         return {name: float(value.detach()) for name, value in terms.items()}
 
+    def _attention_weight(self, share: float) -> float:
+        first, last = self.options.attention_weight, self.options.attention_last
+        return first if last is None else first + (last - first) * ramp(share, *RELAX)
+
     def _descend(self, name: str, loss: Tensor, rate: float | None = None) -> None:
-        if not bool(torch.isfinite(loss.detach())):
+        if not agreed(bool(torch.isfinite(loss.detach()))):
             # One such step would end in weights that never come back.
             return
         optimiser = self.optimisers[name]
@@ -181,13 +200,17 @@ class Trainer:
             group["lr"] = rate if rate is not None else group["lr"]
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        average_gradients(optimiser)
         optimiser.step()
 
     def _square(self, weight: Tensor, side: int) -> tuple[slice, slice]:
         """A random square of `side` pixels (0 = all), mostly where the weights say the features are."""
         height, width = weight.shape[-2:]
         side = min(side or max(height, width), height, width)
-        chance = F.adaptive_avg_pool2d(weight.mean((0, 1), keepdim=True), 16)[0, 0].double().cpu().numpy() ** 2
+        extra = (weight.mean((0, 1), keepdim=True) - 1).clamp(min=0)
+        chance = F.adaptive_avg_pool2d(extra, 16)[0, 0].double().cpu().numpy() ** 2
+        # Beside mouth and eyes composites are nearly right; where no features are known, anywhere.
+        chance = ELSEWHERE / 256 + (1 - ELSEWHERE) * chance / max(chance.sum(), 1e-9)
         cell = int(self.crops.choice(256, p=chance.ravel() / chance.sum()))
         y = int(np.clip((cell // 16 + 0.5) * height / 16 - side / 2, 0, height - side))
         x = int(np.clip((cell % 16 + 0.5) * width / 16 - side / 2, 0, width - side))
@@ -199,6 +222,8 @@ class Trainer:
         keep = min(self.options.ema, (1 + self.steps) / (10 + self.steps))
         for mean, now in zip(self.average.parameters(), self.generator.parameters(), strict=True):
             mean.lerp_(now, 1 - keep)
+        for mean, now in zip(self.average.buffers(), self.generator.buffers(), strict=True):
+            mean.copy_(now)
 
     @torch.no_grad()
     def refine(self, batch: Batch, identity: Tensor) -> Tensor:
@@ -250,6 +275,13 @@ class Trainer:
             number, entry = key.split(".")
             state.setdefault(int(number), {})[entry] = tensor
         return {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
+
+
+def settle(network: nn.Module) -> None:
+    """Let batch normalisation go by the statistics it has."""
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eval()
 
 
 def ramp(share: float, start: float, full: float) -> float:

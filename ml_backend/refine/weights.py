@@ -156,5 +156,7 @@ def load_weights(path: Path) -> RefinerWeights:
             discriminator.load_state_dict(unpack("discriminator", tensors))
         meta = json.loads(metadata["meta"])
     except (KeyError, ValueError, TypeError, RuntimeError, UserInputError) as error:
-        raise ArtefactError(f"{path}'s tensors don't fit its config ({str(error)[:99]}); train again.") from error
+        # torch's messages have several lines.
+        reason = " ".join(str(error).split())[:99]
+        raise ArtefactError(f"{path}'s tensors don't fit its config ({reason}); train again.") from error
     return RefinerWeights(config, generator.eval(), memory.eval(), discriminator, meta)

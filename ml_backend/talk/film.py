@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from ml_backend.artefacts.plates import Plates
+from ml_backend.artefacts import performance as performance_file
 from ml_backend.audio.load import Speech
-from ml_backend.background.composite import face_mask
+from ml_backend.background.composite import FEATHER, face_mask
 from ml_backend.blender import find_scene_blender, run_job
 from ml_backend.config import FPS
 from ml_backend.data.frames import FrameFolder, frame_path, read_png
 from ml_backend.errors import UserInputError
+from ml_backend.film.layers import over
 from ml_backend.film.mux import write_film
 from ml_backend.film.paste_back import paste_back
 from ml_backend.film.provenance import comment, provenance
 from ml_backend.film.sheet import write_sheet
 from ml_backend.take import file_hash
+from ml_backend.talk import preview
 from ml_backend.talk.picture import job
 from ml_backend.talk.session import Session
+from ml_backend.talk.survey import Hidden
 from ml_backend.talk.target import Target
-
-FEATHER = 0.03
-"""Width of the face's soft edge in crop sides, the same as in the composites."""
 
 FIRST_NEW_FORMAT = 5
 """Blender's major version from which older ones than 4.5 can't read its files."""
@@ -37,29 +37,40 @@ REFINED_MARGIN = 0.03
 
 
 def full_frames(
-    target: Target, plates: Plates, rgba: Path, faces: FrameFolder, *, refined: bool
+    target: Target, plates: Sequence[np.ndarray], rgba: Path, faces: FrameFolder, *, refined: bool,
+    hidden: Hidden | None = None
 ) -> Iterator[np.ndarray]:
     """Yield every output frame (H, W, 3): the face pasted back into the full plate."""
-    size = len(faces[0])
-    for index, source in enumerate(plates.source):
-        alpha = read_png(frame_path(rgba, index))[..., 3]
-        if refined:
-            reach = 2 * max(1, round(REFINED_MARGIN * size)) + 1
-            alpha = cv2.dilate(alpha, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
-        yield paste_back(target.frames[int(source)], faces[index], target.track.crop, face_mask(alpha, FEATHER * size))
+    for index in range(len(plates)):
+        yield paste_back(plates[index], faces[index], target.track.crop,
+                         cover(rgba, index, len(faces[index]), refined=refined, hidden=hidden))
 
 
-def portrait_frames(rgba: Path, count: int) -> Iterator[np.ndarray]:
-    """Yield the built-in head's frames (S, S, 3), as Blender rendered them with their backdrop."""
+def cover(rgba: Path, index: int, size: int, *, refined: bool, hidden: Hidden | None = None) -> np.ndarray:
+    """(size, size) float32: how much of picture `index` of the crop is shown over its plate, but what is `hidden`."""
+    alpha = read_png(frame_path(rgba, index))[..., 3]
+    if refined:
+        reach = 2 * max(1, round(REFINED_MARGIN * size)) + 1
+        alpha = cv2.dilate(alpha, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    mask, away = face_mask(alpha, FEATHER * size), None if hidden is None else hidden(index, size)
+    return mask if away is None else mask * (1 - away)
+
+
+def portrait_frames(rgba: Path, backdrop: Path, count: int) -> Iterator[np.ndarray]:
+    """Yield the built-in head's frames (S, S, 3): Blender's images over the picture of their `backdrop`."""
+    behind = read_png(backdrop)[..., :3]
     for index in range(count):
-        yield read_png(frame_path(rgba, index))[..., :3]
+        yield over(read_png(frame_path(rgba, index)), behind)
 
 
 def make_film(
     session: Session, frames: Iterator[np.ndarray], speech: Speech, keys: dict, size: tuple[int, int]
 ) -> None:
-    """Write the film into the take, then put it and its contact sheet where the user wants them."""
+    """Write the film into the take, then put it and its contact sheet where the user wants them; or the preview."""
     take, options = session.take, session.options
+    if options.preview is not None:
+        preview.write(session, frames, size, len(performance_file.load(take.path("performance.npz"))))
+        return
 
     def work(progress):
         facts = provenance(speech=options.speech, target=options.target, seed=options.seed, settings=keys)
@@ -97,8 +108,8 @@ def deliver(session: Session, made: Path, wanted: Path) -> None:
     session.take.record(wanted)
 
 
-def make_scene(session: Session, target: Target | None) -> None:
-    """Save the editable Blender scene that the film was rendered from."""
+def make_scene(session: Session, target: Target | None, plates: tuple[Path, str] | None = None) -> None:
+    """Save the editable Blender scene that the film was rendered from; `plates` as of `behind.whole_plates`."""
     options, take = session.options, session.take
     wanted = options.scene
     if wanted is None:
@@ -111,14 +122,12 @@ def make_scene(session: Session, target: Target | None) -> None:
         "engine": options.engine,
     }
     extra: dict = {"view": "portrait"}
-    if target is not None:
-        settings["plates"] = take.key("plates")
-        extra = {
-            "view": "full",
-            "face_only": True,
-            "plates": str(take.path("plates.json").resolve()),
-            "plate_pattern": target.frames.pattern,
-        }
+    if target is not None and target.is_photo:
+        settings["photo"] = take.key("photo")
+        extra = {"view": "full", "photo": str(take.path("photo.npz").resolve())}
+    elif plates is not None:
+        settings["plates"] = take.key("whole_plates")
+        extra = {"view": "full", "face_only": True, "plates": str(plates[0].resolve()), "plate_pattern": plates[1]}
 
     def work(progress):
         wanted.parent.mkdir(parents=True, exist_ok=True)

@@ -6,9 +6,11 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ml_backend import insightface_pack
 from ml_backend.config import PERSONAL_SECONDS, motion_weights, sample_speech
 from ml_backend.errors import UserInputError
 from ml_backend.face_model.store import model_path
+from ml_backend.film.sequence import free
 from ml_backend.motion.controls import Controls
 from ml_backend.motion.head_controls import HeadControls
 from ml_backend.motion.head_pose import PoseSource
@@ -17,6 +19,8 @@ from ml_backend.reconstruct.tracklets import LARGEST, check_face
 
 MAX_SIZE = 4096
 MIN_SIZE = 64
+FILMS = (".mp4", ".m4v", ".mov")
+LONGEST_SHUTTER = 2.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class TalkOptions:
     seed : of everything random
     refine : fine-tune and apply the refiner (clips only)
     refine_minutes : time budget of the refiner's fine-tuning; None = by the number of frames
+    refine_strength : how much of the refined picture is used, 0 to 1
+    identity : encoder of the person's identity: "auto", "arcface" or "embedded"
     target_seconds : how much of the clip is used
     pose : where the head pose comes from, see `ml_backend.motion.head_pose`
     text : what is said, or a text file with it; None = the sound alone tells
@@ -47,6 +53,13 @@ class TalkOptions:
     controls : amounts, emotion, smoothing and lead of the performance
     overwrite : replace products that this take did not write
     blender : executable, None = the bpy module
+    motion_blur : share of a frame's time that the shutter is open; 0 = sharp frames
+    processes : how many Blenders render at once; 0 = as many as the machine allows
+    crop : a film of the face crop alone, or None (clips only)
+    frames : folder for image sequences with alpha, or None
+    frames_format : "png" or "exr"
+    cue_sheet : CSV of time code, plate and head pose of every frame, or None
+    preview : picture of the first, middle and last frame; it is made in place of the film, with a short strip
     """
 
     speech: Path
@@ -58,6 +71,8 @@ class TalkOptions:
     seed: int = 0
     refine: bool = True
     refine_minutes: float = 4.0
+    refine_strength: float = 1.0
+    identity: str = "auto"
     target_seconds: float = PERSONAL_SECONDS
     pose: PoseSource = "predicted"
     text: str | None = None
@@ -72,6 +87,13 @@ class TalkOptions:
     controls: Controls = field(default_factory=Controls)
     overwrite: bool = False
     blender: str | None = None
+    motion_blur: float = 0.0
+    processes: int = 0
+    crop: Path | None = None
+    frames: Path | None = None
+    frames_format: str = "png"
+    cue_sheet: Path | None = None
+    preview: Path | None = None
 
     @property
     def take_folder(self) -> Path:
@@ -84,6 +106,20 @@ class TalkOptions:
         return self.out.with_name(f"{self.out.stem}_sheet.png")
 
 
+    @property
+    def products(self) -> list[Path]:
+        """Every file that the run writes for the user."""
+        if self.preview is not None:
+            return [self.preview, self.strip]
+        asked = (self.out, self.sheet, self.scene, self.crop, self.cue_sheet)
+        return [path for path in asked if path is not None]
+
+    @property
+    def strip(self) -> Path:
+        """The short film beside the preview's picture."""
+        return (self.preview or self.out).with_suffix(".mp4")
+
+
 def default_speech() -> Path:
     """The bundled speech, raising `UserInputError` where an installation lost it."""
     path = sample_speech()
@@ -94,15 +130,38 @@ def default_speech() -> Path:
 
 def check(options: TalkOptions) -> None:
     """Raise `UserInputError` for options that can't work, before anything is made."""
-    if options.out.suffix.lower() not in (".mp4", ".m4v", ".mov"):
-        raise UserInputError(f"--out {options.out} must end in .mp4.")
+    for name, path, endings in (
+        ("--out", options.out, FILMS),
+        ("--crop", options.crop, FILMS),
+        ("--cue-sheet", options.cue_sheet, (".csv",)),
+        ("--preview", options.preview, (".png",)),
+    ):
+        if path is not None and path.suffix.lower() not in endings:
+            raise UserInputError(f"{name} {path} must end in {endings[0]}.")
+    _check_picture(options)
     if options.scene is not None and options.scene.suffix.lower() != ".blend":
         raise UserInputError(f"--scene {options.scene} must end in .blend.")
     if not MIN_SIZE <= options.size <= MAX_SIZE:
         raise UserInputError(f"--size {options.size} must lie between {MIN_SIZE} and {MAX_SIZE} pixels.")
+    if not 0 <= options.refine_strength <= 1:
+        raise UserInputError(f"--refine-strength {options.refine_strength:g} must lie between 0 and 1.")
+    if options.identity == "arcface":
+        # Before minutes of rendering, not after.
+        insightface_pack.check("--identity arcface", insightface_pack.RECOGNITION)
     if options.refine_minutes <= 0:
         raise UserInputError("--refine-minutes must be more than 0; use --no-refine to leave the refiner out.")
     check_inputs(options)
+
+
+def _check_picture(options: TalkOptions) -> None:
+    if not 0 <= options.motion_blur <= LONGEST_SHUTTER:
+        raise UserInputError(f"--motion-blur {options.motion_blur:g} must lie between 0 and {LONGEST_SHUTTER:g}.")
+    if options.processes < 0:
+        raise UserInputError(f"--processes {options.processes} must be 0 (as many as fit) or more.")
+    if options.crop is not None and options.target is None:
+        raise UserInputError("--crop is the face crop of a clip or photo; without --target the film itself is square.")
+    if options.frames is not None and not (free(options.frames) or options.overwrite):
+        raise UserInputError(f"{options.frames} holds files that are not Parley's; give --frames a new folder.")
 
 
 def check_inputs(options: TalkOptions) -> None:
@@ -124,12 +183,14 @@ def _check_files(options: TalkOptions) -> None:
     for path in inputs:
         if path is not None and not _exists(path):
             raise UserInputError(f"{path} does not exist; check the path.")
-    for path in filter(None, (options.out, options.scene, options.take_folder)):
+    products = options.products
+    for path in (*products, options.take_folder, *filter(None, [options.frames])):
         _check_folder(path)
     taken = {path.resolve() for path in inputs if path is not None}
-    for path in filter(None, (options.out, options.scene)):
+    for path in products:
         if path.resolve() in taken:
             raise UserInputError(f"{path} is one of the inputs; give another name for the result.")
+        taken.add(path.resolve())
 
 
 def _exists(path: Path) -> bool:

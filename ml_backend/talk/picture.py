@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ml_backend.artefacts import performance as performance_file
 from ml_backend.artefacts.performance import Performance
-from ml_backend.artefacts.plates import Plates
-from ml_backend.background.composite import composite
+from ml_backend.background.composite import FEATHER, composite, face_mask
+from ml_backend.background.plate_frames import PlateFrames
 from ml_backend.background.warp import crop_resize
-from ml_backend.blender import run_job
-from ml_backend.config import FPS
+from ml_backend.config import FPS, refiner_weights
 from ml_backend.data.frames import FrameFolder, encode_png, frame_path, read_png, write_index, write_whole
 from ml_backend.refine.apply import apply
+from ml_backend.refine.dataset import MIN_FRAMES
+from ml_backend.refine.preview import draw_preview
 from ml_backend.refine.train import fine_tune
+from ml_backend.take import file_hash
 from ml_backend.talk.session import Session
+from ml_backend.talk.survey import Hidden, Survey
 from ml_backend.talk.target import Target
 
 REFINER_FRAMES = 50
-"""Fewer frames than this can't train a refiner and confirm it on a held-out tail."""
+"""Fewer frames than this can't train a refiner and confirm it on a held-out tail; general weights they can confirm."""
+
+BEFORE_AND_AFTER = "refined_preview.png"
+"""Picture in the take: a few frames as rendered, and refined below."""
+
+BACKDROP = "backdrop.png"
+"""File in the take: what stands behind the built-in head."""
 
 FIT_FRAMES = 300
 """Most frames of the clip that the refiner is fitted to (Yi et al., §4)."""
@@ -43,6 +53,7 @@ def job(session: Session, **settings) -> dict:
         "performance": str(take.path("performance.npz").resolve()),
         "plates": None,
         "plate_pattern": None,
+        "photo": None,
         "speech": None,
         "fps": FPS,
         "engine": options.engine,
@@ -53,26 +64,29 @@ def job(session: Session, **settings) -> dict:
         "scene": None,
         "face_only": False,
         "backdrop": None,
+        "motion_blur": options.motion_blur,
     }
     return {**base, **settings}
 
 
-def render(session: Session, name: str, title: str, settings: dict, job_settings: dict) -> Path:
-    """Render frames in Blender into the take's folder `name`."""
+def render(session: Session, name: str, title: str, settings: dict, job_settings: dict,
+           outputs: Sequence[str] = ()) -> Path:
+    """Render frames in Blender into the take's folder `name`; further `outputs` of the job are the stage's too."""
     folder = session.take.path(name)
 
     def work(progress):
-        result = run_job(
-            session.blender,
+        path = job_settings.get("performance") or session.take.path("performance.npz")
+        result = session.crew.run(
             job(session, output=str(folder.resolve()), **job_settings),
-            session.take.path(f"jobs/{name}.json"),
-            session.take.path(f"logs/{name}.log"),
+            name,
+            frames=len(performance_file.load(Path(path))),
             progress=progress,
             warn=session.terminal.warn,
         )
         return {key: value for key, value in result.items() if isinstance(value, str | int | float)}
 
-    session.stage(name, title, {**settings, "engine": session.options.engine}, [name], work)
+    drawn_by = {"engine": session.options.engine, "motion_blur": session.options.motion_blur}
+    session.stage(name, title, {**settings, **drawn_by}, [name, *outputs], work)
     return folder
 
 
@@ -89,14 +103,15 @@ def render_talk(session: Session, target: Target) -> Path:
 
 
 def render_portrait(session: Session) -> Path:
-    """The built-in head's frames."""
+    """The built-in head's frames, clear where it isn't; what stands behind it goes to `BACKDROP`."""
     take = session.take
     return render(
         session,
         "frames_rgba",
         "Rendering in Blender",
         {"motion": take.key("motion"), "character": take.key("character"), "size": session.options.size},
-        {"view": "portrait"},
+        {"view": "portrait", "backdrop_to": str(take.path(BACKDROP).resolve())},
+        [BACKDROP],
     )
 
 
@@ -122,34 +137,37 @@ def render_fit(session: Session, target: Target) -> Path:
 
 
 def composites(
-    session: Session, name: str, title: str, rgba: Path, target: Target, source: np.ndarray, keys: dict
+    session: Session, name: str, title: str, rgba: Path, target: Target, plates: Sequence[np.ndarray], keys: dict,
+    hidden: Hidden | None = None
 ) -> FrameFolder:
-    """Rendered crops over the plates' crops, `source` (T,) telling which source frame is behind each."""
+    """Rendered crops over the crops of `plates`, full frames, one behind each; what is `hidden` is not painted."""
     folder = session.take.path(name)
     size = crop_size(session, target)
 
     def work(progress):
         folder.mkdir(exist_ok=True)
-        for index, plate in enumerate(source):
+        for index in range(len(plates)):
             path = frame_path(folder, index)
             if not path.exists():
-                picture = composite(
-                    read_png(frame_path(rgba, index)),
-                    crop_resize(target.frames[int(plate)], target.track.crop, size),
-                )
+                drawn = read_png(frame_path(rgba, index))
+                behind = crop_resize(plates[index], target.track.crop, size)
+                away = None if hidden is None else hidden(index, size)
+                mask = None if away is None else face_mask(drawn[..., 3], FEATHER * size) * (1 - away)
+                picture = composite(drawn, behind, mask=mask)
                 write_whole(path, encode_png(picture))
-            progress(index + 1, len(source))
-        write_index(folder, complete=True, count=len(source), fps=FPS, notes=[])
-        return {"frames": len(source), "size": size}
+            progress(index + 1, len(plates))
+        write_index(folder, complete=True, count=len(plates), fps=FPS, notes=[])
+        return {"frames": len(plates), "size": size}
 
     session.stage(name, title, {**keys, "size": size}, [name], work)
     return FrameFolder.open(folder)
 
 
-def refine(session: Session, target: Target, plates: Plates, drawn: FrameFolder) -> tuple[FrameFolder, bool]:
+def refine(session: Session, target: Target, seen: Survey, drawn: FrameFolder) -> tuple[FrameFolder, bool]:
     """Fit the refiner to the clip and apply it; returns the frames to use and whether they are refined."""
     options, take = session.options, session.take
-    if not options.refine or len(target.track) < REFINER_FRAMES:
+    general, short = refiner_weights(), len(target.track) < REFINER_FRAMES
+    if not options.refine or (short and general is None) or len(target.track) < MIN_FRAMES:
         return drawn, False
     rgba = render_fit(session, target)
     count = min(len(target.track), FIT_FRAMES)
@@ -159,8 +177,9 @@ def refine(session: Session, target: Target, plates: Plates, drawn: FrameFolder)
         "Composing the clip's own frames",
         rgba,
         target,
-        np.arange(count),
-        {"rgba": take.key("fit_rgba")},
+        PlateFrames(target.frames, np.arange(count)),
+        {"rgba": take.key("fit_rgba"), "survey": take.key("survey")},
+        Hidden(seen, target.track.crop, np.arange(count)),
     )
     weights, size = take.path("refiner.safetensors"), crop_size(session, target)
     crop = target.track.crop
@@ -169,15 +188,24 @@ def refine(session: Session, target: Target, plates: Plates, drawn: FrameFolder)
         real = [crop_resize(target.frames[index], crop, size) for index in range(count)]
         points = (target.track.landmarks[:count, :, :2] - crop[:2]) * (size / crop[2])
         report = fine_tune(
-            fit, real, points, weights, minutes=options.refine_minutes, seed=options.seed, progress=progress
+            fit, real, points, weights, minutes=minutes, seed=options.seed, general=general, progress=progress,
+            identity=options.identity,
         )
         return {**report.as_dict(), "weights": weights.name}
 
-    session.terminal.say(f"The refiner is fitted to the clip for {options.refine_minutes:g} min (--refine-minutes).")
+    minutes = 0.0 if short else options.refine_minutes
+    if minutes:
+        session.terminal.say(f"The refiner is fitted to the clip for {minutes:g} min (--refine-minutes).")
     facts = session.stage(
         "refiner",
         "Fitting the refiner",
-        {"fit": take.key("fit_composites"), "minutes": options.refine_minutes, "seed": options.seed},
+        {
+            "fit": take.key("fit_composites"),
+            "minutes": minutes,
+            "seed": options.seed,
+            "identity": options.identity,
+            "general": file_hash(general) if general else None,
+        },
         ["refiner.safetensors"],
         learn,
     )
@@ -189,10 +217,14 @@ def refine(session: Session, target: Target, plates: Plates, drawn: FrameFolder)
     folder = take.path("refined")
 
     def paint(progress):
-        report = apply(drawn, weights, folder, progress=progress)
+        report = apply(
+            drawn, weights, folder, progress=progress, strength=options.refine_strength, say=session.terminal.warn
+        )
         write_index(folder, complete=True, count=report.frames, fps=FPS, notes=[])
+        draw_preview(drawn, FrameFolder.open(folder), take.path(BEFORE_AND_AFTER))
         return {"frames": report.frames, "attention": report.attention}
 
-    settings = {"composites": take.key("composites"), "refiner": take.key("refiner")}
-    session.stage("refined", "Refining", settings, ["refined"], paint)
+    settings = {"composites": take.key("composites"), "refiner": take.key("refiner"),
+                "strength": options.refine_strength}
+    session.stage("refined", "Refining", settings, ["refined", BEFORE_AND_AFTER], paint)
     return FrameFolder.open(folder), True

@@ -17,14 +17,21 @@ from ml_backend.artefacts.performance import Performance
 from ml_backend.audio.load import Speech, load_speech
 from ml_backend.blender import find_blender
 from ml_backend.config import FPS, motion_weights
+from ml_backend.data.frames import frame_path, read_png
 from ml_backend.data.video import probe
+from ml_backend.film.layers import face_layer
 from ml_backend.take import Take, file_hash
-from ml_backend.talk import film, picture
+from ml_backend.talk import film, picture, preview
+from ml_backend.talk.behind import make_plates, whole_plates
 from ml_backend.talk.builtin import builtin_character, given_character
 from ml_backend.talk.donor import check_donor
+from ml_backend.talk.extras import Parts, write_extras
 from ml_backend.talk.options import TalkOptions, check
+from ml_backend.talk.photo import photo_film
 from ml_backend.talk.session import Session
 from ml_backend.talk.speaking import choose_plates, perform, personal_weights
+from ml_backend.talk.summary import summary
+from ml_backend.talk.survey import Hidden, survey
 from ml_backend.talk.target import load_target
 from ml_backend.terminal import Terminal
 
@@ -44,6 +51,7 @@ def talk(options: TalkOptions, terminal: Terminal) -> dict:
         With one sentence for the user; what is done so far stays in the take folder.
     """
     start = time.monotonic()
+    options = preview.without_the_rest(options)
     check(options)
     blender = find_blender(options.blender)
     speech = load_speech(options.speech)
@@ -53,20 +61,33 @@ def talk(options: TalkOptions, terminal: Terminal) -> dict:
         check_donor(options.pose_from)
     _warn_of_length(speech, terminal)
     take = Take.open(options.take_folder)
+    session: Session | None = None
     try:
-        for product in filter(None, (options.out, options.sheet, options.scene)):
+        for product in options.products:
             take.guard(product, overwrite=options.overwrite)
         session = Session.start(options, terminal, take, blender)
         performance = _clip_film(session, speech) if options.target else _builtin_film(session, speech)
         report = _report(session, speech, performance, time.monotonic() - start)
+        if options.preview is not None:
+            for product in options.products:
+                take.record(product)
     finally:
+        if session is not None:
+            session.close()
+            session.take.close()
         take.close()
-    terminal.say(
-        f"Film: {options.out} ({report['film']['seconds']:.1f} s). Contact sheet: {options.sheet}."
-        + (f" Scene: {options.scene}." if options.scene else "")
-        + f" Everything else: {options.take_folder}"
-    )
+    if options.preview is not None:
+        terminal.say(f"Preview: {options.preview}, first seconds: {options.strip}. Without --preview the film is made.")
+        return report
+    for line in summary(report, options, picture_size(options.out)):
+        terminal.say(line)
     return report
+
+
+def picture_size(film_file: Path) -> tuple[int, int]:
+    """Width and height of a film, pixels."""
+    info = probe(film_file)
+    return info.width, info.height
 
 
 def _warn_of_length(speech: Speech, terminal: Terminal) -> None:
@@ -94,29 +115,44 @@ def _builtin_film(session: Session, speech: Speech) -> Performance:
     session.stage("character", "Building the character", settings, ["character.npz"], build)
     performance = perform(session, speech, motion_weights(options.weights), None)
     film.make_scene(session, None)
+    performance = preview.enter(session, performance)
+    take = session.take
     rgba = picture.render_portrait(session)
     film.make_film(
         session,
-        film.portrait_frames(rgba, len(performance)),
+        film.portrait_frames(rgba, take.path(picture.BACKDROP), len(performance)),
         speech,
         {"frames": take.key("frames_rgba"), "speech": file_hash(options.speech)},
         (options.size, options.size),
     )
+    behind = read_png(take.path(picture.BACKDROP))[..., :3]
+    parts = Parts(lambda index: read_png(frame_path(rgba, index)), lambda index: behind)
+    write_extras(session, speech, performance, parts)
     return performance
 
 
 def _clip_film(session: Session, speech: Speech) -> Performance:
     take = session.take
     target = load_target(session)
+    if target.is_photo:
+        return photo_film(session, speech, target)
     performance = perform(session, speech, personal_weights(session, target), target)
-    plates = choose_plates(session, performance, target)
-    film.make_scene(session, target)
+    seen = survey(session, target)
+    plates = choose_plates(session, performance, target, seen)
+    only = None if session.options.preview is None else preview.choose(len(performance))
+    behind = make_plates(session, performance, target, plates, only=only)
+    if session.options.scene is not None:
+        film.make_scene(session, target, whole_plates(session, behind, plates))
+    performance, plates, behind = preview.enter_clip(session, performance, plates, behind)
+    take = session.take
+    hidden = Hidden(seen, target.track.crop, plates.source)
     rgba = picture.render_talk(session, target)
     drawn = picture.composites(
-        session, "composites", "Composing", rgba, target, plates.source, {"rgba": take.key("frames_rgba")}
+        session, "composites", "Composing", rgba, target, behind,
+        {"rgba": take.key("frames_rgba"), "plates": take.key("plate_frames"), "survey": take.key("survey")}, hidden,
     )
-    faces, refined = picture.refine(session, target, plates, drawn)
-    frames = film.full_frames(target, plates, rgba, faces, refined=refined)
+    faces, refined = picture.refine(session, target, seen, drawn)
+    frames = film.full_frames(target, behind, rgba, faces, refined=refined, hidden=hidden)
     film.make_film(
         session,
         frames,
@@ -128,6 +164,15 @@ def _clip_film(session: Session, speech: Speech) -> Performance:
         },
         target.frames.size,
     )
+    parts = Parts(
+        lambda index: face_layer(
+            target.frames.size, faces[index], target.track.crop,
+            film.cover(rgba, index, len(faces[0]), refined=refined, hidden=hidden),
+        ),
+        lambda index: behind[index],
+        lambda index: faces[index],
+    )
+    write_extras(session, speech, performance, parts, plates)
     return performance
 
 
@@ -138,6 +183,7 @@ def _report(session: Session, speech: Speech, performance: Performance, seconds:
         "parley": __version__,
         "python": platform.python_version(),
         "blender": session.blender.name,
+        "blender_processes": session.processes(),
         "speech": {
             "file": options.speech.name,
             "seconds": round(speech.seconds, 3),

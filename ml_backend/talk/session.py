@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ml_backend.blender import Blender
+from ml_backend.blender_crew import Crew
 from ml_backend.face_model.model import FaceModel, load
 from ml_backend.face_model.store import model_path
 from ml_backend.take import Take, file_hash
 from ml_backend.talk.options import TalkOptions
 from ml_backend.terminal import Terminal
 
-CODE = 2
+CODE = 3
 """Raise when a stage's outcome changes, so that old takes are made again."""
 
 
@@ -32,6 +33,27 @@ class Session:
     model_path: Path
     model: FaceModel
     facts: dict[str, dict] = field(default_factory=dict)
+    started_crew: Crew | None = None
+
+    @property
+    def crew(self) -> Crew:
+        """The Blender processes that render, each started once for the whole run."""
+        if self.started_crew is None:
+            log = self.take.path("logs/blender.log")
+            self.started_crew = Crew(self.blender, self.take.path("jobs"), log, processes=self.options.processes)
+        return self.started_crew
+
+    def processes(self) -> dict[str, float]:
+        """For the report: Blender processes that rendered, and how often each was started."""
+        crew = self.started_crew
+        if crew is None or not crew.most:
+            return {"used": 0, "starts_each": 0.0}
+        return {"used": crew.most, "starts_each": crew.started / crew.most}
+
+    def close(self) -> None:
+        """Stop what the session started."""
+        if self.started_crew is not None:
+            self.started_crew.close()
 
     @property
     def blender(self) -> Blender:

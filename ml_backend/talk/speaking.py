@@ -14,9 +14,10 @@ from ml_backend.artefacts.plates import Plates
 from ml_backend.audio.load import Speech, load_speech
 from ml_backend.audio.phones import LABIALS, labels, phone_index
 from ml_backend.audio.transcript import align
-from ml_backend.background.match import match
+from ml_backend.background.match import match, turned
 from ml_backend.config import motion_weights, pose_weights
 from ml_backend.errors import DependencyError, UserInputError
+from ml_backend.motion.head_limits import within
 from ml_backend.motion.personalise import personalise
 from ml_backend.motion.predict import PredictOptions, cached_weights, predict
 from ml_backend.motion.style import MotionStyle, default_style, style_from_track
@@ -24,6 +25,7 @@ from ml_backend.take import file_hash
 from ml_backend.talk.builtin import portrait_position
 from ml_backend.talk.donor import donor_motion
 from ml_backend.talk.session import Session
+from ml_backend.talk.survey import Survey
 from ml_backend.talk.target import Target, Tracked
 
 PERSONALISE_FRAMES = 75
@@ -76,6 +78,8 @@ def perform(session: Session, speech: Speech, weights: Path, target: Tracked | N
             options=PredictOptions(options.pose, options.controls, options.head, labials, donor),
             progress=progress,
         )
+        if target is not None and target.is_photo:
+            result = replace(result, pose=within(result.pose, target.track.pose()[0]))
         performance_file.save(result, take.path("performance.npz"))
         return {"frames": len(result), **result.provenance}
 
@@ -133,7 +137,7 @@ def _style(target: Tracked | None, session: Session, weights: Path) -> MotionSty
     return replace(general, pose_track=general.pose_track - general.pose_mean + mean, pose_mean=mean)
 
 
-def choose_plates(session: Session, performance: Performance, target: Target) -> Plates:
+def choose_plates(session: Session, performance: Performance, target: Target, seen: Survey) -> Plates:
     """Plates of the clip for the performance's head pose, saved in the take."""
     take = session.take
 
@@ -147,11 +151,32 @@ def choose_plates(session: Session, performance: Performance, target: Target) ->
             cuts=target.cuts,
             source_blink=target.track.expression[:, blink].mean(1),
             wanted_blink=performance.expression[:, blink].mean(1),
+            motion=seen.motion,
+            avoid=seen.before_face,
         )
+        result = turned(result, performance.pose)
         plates_file.save(result, take.path("plates.json"))
         return {"key_frames": len(result.key_frames), "plates_used": len(np.unique(result.source))}
 
     session.stage(
-        "plates", "Matching plates", {"track": take.key("track"), "motion": take.key("motion")}, ["plates.json"], choose
+        "plates",
+        "Matching plates",
+        {"survey": take.key("survey"), "motion": take.key("motion")},
+        ["plates.json"],
+        choose,
     )
-    return plates_file.load(take.path("plates.json"))
+    plates = plates_file.load(take.path("plates.json"))
+    hidden = np.flatnonzero(seen.before_face[plates.source])
+    if len(hidden):
+        session.terminal.warn(
+            f"A hand is before the face in {len(hidden)} frames of the film ({_runs(hidden)}), and the clip's own "
+            "picture stays there; a clip without it looks better."
+        )
+    return plates
+
+
+def _runs(frames: np.ndarray) -> str:
+    """Rising frame numbers as ranges, the first few of them."""
+    parts = np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1)
+    words = [str(part[0]) if len(part) == 1 else f"{part[0]} to {part[-1]}" for part in parts]
+    return ", ".join(words[:5]) + (" …" if len(words) > 5 else "")

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from tests.benchmarks.instant import instant
 from tests.benchmarks.timing import timed
 from tests.benchmarks.ui import ui
 
@@ -105,4 +106,4 @@ def refiner() -> str:
 
 
 BENCHMARKS = {"motion": motion, "tracking": tracking, "keyframes": keyframes, "plates": plates, "refiner": refiner,
-              "ui": ui}
+              "ui": ui, "instant": instant}

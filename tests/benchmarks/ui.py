@@ -40,9 +40,23 @@ act = Performance(np.arange(frames) / 25, np.random.default_rng(0).random((frame
                   np.zeros((frames, 6), "f4"), {})
 keyed = []
 for _ in range(3):
-    begun = time.perf_counter(); layers.write(head, act, FrameClock(25.0, 1.0, 1.0), "line")
+    begun = time.perf_counter(); layers.write(head, act, FrameClock(25.0, 1.0, 1.0), "line", live=True)
     keyed.append(time.perf_counter() - begun)
-print("UI", len(turns), np.median(turns), max(turns), start, stopped, min(keyed), len(names))
+# Solving from geometry: reading the meshes, then the worst wait of a main thread that wakes every 20 ms.
+from addon.bl import targets
+from addon.core import mapping_align, mapping_geometry
+from addon.features.retarget.operators import _our_shapes
+begun = time.perf_counter(); meshes = targets.raws(targets.of([head.mesh])); read = time.perf_counter() - begun
+def solve(report):
+    shapes, keys = mapping_align.joined(meshes)
+    return {"solution": mapping_geometry.solve(shapes, keys, _our_shapes(""), None, report)}
+worker.start_thread(solve, "Solve", lambda job: "", [])
+waits, began = [], time.perf_counter()
+while worker.runner().busy:
+    begun = time.perf_counter(); time.sleep(0.02); worker.turn(); waits.append(time.perf_counter() - begun - 0.02)
+assert not worker.outcome().error, worker.outcome().error
+print("UI", len(turns), np.median(turns), max(turns), start, stopped, min(keyed), len(names), read,
+      float(np.percentile(waits, 99)), max(waits), time.perf_counter() - began)
 addon.unregister()
 """
 
@@ -53,7 +67,8 @@ def ui() -> str:
     line = next((line for line in done.stdout.splitlines() if line.startswith("UI")), None)
     if line is None:
         return f"could not run: {done.stderr.strip().splitlines()[-1:]}"
-    count, median, most, start, stopped, keyed, channels = map(float, line.split()[1:])
+    count, median, most, start, stopped, keyed, channels, read, usual, worst, solved = map(float, line.split()[1:])
     return (f"{count:.0f} turns: median {1e3 * median:.2f} ms, longest {1e3 * most:.2f} ms (bar 5); a job's start "
             f"{1e3 * start:.1f} ms (bar 50); cancel {stopped:.2f} s (bar 1); {channels:.0f} keys x 1,800 frames in "
-            f"layers {1e3 * keyed:.0f} ms (bar 200)")
+            f"layers with live amounts {1e3 * keyed:.0f} ms (bar 200); solve from geometry in {solved:.1f} s: its "
+            f"start {1e3 * read:.0f} ms, then the main thread waits {1e3 * usual:.0f} (99 %) to {1e3 * worst:.0f} ms")

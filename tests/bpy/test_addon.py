@@ -61,8 +61,28 @@ def test_registering_twice_in_a_row_works() -> None:
         addon.unregister()
 
 
-def test_the_manifest_agrees_with_the_project() -> None:
-    manifest = tomllib.loads((ROOT / "addon" / "blender_manifest.toml").read_text(encoding="utf-8"))
+def test_the_zips_manifest_is_stamped_with_the_version(tmp_path: Path) -> None:
+    import build_addon
+    from ml_backend import __version__
+
+    tree = build_addon.copy_tree(tmp_path / "parley")
+    manifest = build_addon.manifest(tree)
+    assert (manifest["id"], manifest["version"]) == ("parley", __version__) and not build_addon.check(tree)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert (manifest["id"], manifest["version"]) == ("parley", project["version"])
+    assert "version" not in project and not [path for path in tree.rglob("*") if path.name == "__pycache__"]
     assert manifest["license"] == ["SPDX:GPL-3.0-or-later"] and manifest["blender_version_min"] == "4.2.0"
+
+
+def test_a_manifest_that_blender_would_refuse_is_not_built(tmp_path: Path) -> None:
+    import build_addon
+
+    tree = build_addon.copy_tree(tmp_path / "parley")
+    path = tree / "blender_manifest.toml"
+    text = path.read_text(encoding="utf-8")
+    for old, new in (("and editable", "and editable."), ("SPDX:", ""), ('id = "parley"', "")):
+        text = text.replace(old, new)
+    path.write_text(text.replace("Read speech", "Read speech " + "and more " * 9), encoding="utf-8")
+    (tree / "more.py").write_text("import ml_backend.cli\n", encoding="utf-8")
+    found = " ".join(build_addon.check(tree))
+    for words in ("lacks id", "tagline is longer", "files is longer", "no SPDX", "imports ml_backend.cli absolutely"):
+        assert words in found

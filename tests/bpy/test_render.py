@@ -84,7 +84,7 @@ def test_values_pass_through_eevee(stage: Stage, tmp_path: Path) -> None:
     scene.camera = camera.add("View", 10.0, np.array([8, 8]), np.zeros(3))
     values = np.array([[0, 1, 17], [64, 100, 128], [200, 254, 255]])
     material, socket = materials.emitter("patch")
-    backgrounds._plane("patch", scene.camera, material, (-9, 9), (-9, 9), 1.0)
+    backgrounds.plane("patch", scene.camera, material, (-9, 9), (-9, 9), 1.0)
     render.configure(scene, "eevee", (8, 8), 1)
     for index, value in enumerate(values):
         socket.default_value = (*(value / 255), 1)

@@ -9,7 +9,7 @@ import pytest
 
 from addon.core import livelink as reader
 from addon.core.channels import ARKIT
-from addon.core.errors import ArtefactError
+from addon.core.errors import ArtefactError, UserInputError
 from ml_backend.artefacts import livelink
 from ml_backend.artefacts.performance import Performance
 from ml_backend.errors import ArtefactError as BackendError
@@ -31,6 +31,16 @@ def test_both_readers_agree(path: Path, fps: float) -> None:
     assert ours.names == list(ARKIT) and len(ours) == len(theirs) == 75
     assert np.array_equal(ours.expression, theirs.expression[:, order])
     assert np.array_equal(ours.times, theirs.times) and np.array_equal(ours.pose, theirs.pose)
+
+
+@pytest.mark.parametrize("fps", [60.0, 29.97, 24.0])
+def test_both_write_the_same_bytes(path: Path, tmp_path: Path, fps: float) -> None:
+    act = reader.load(path)
+    reader.save(act, tmp_path / "ours.csv", fps)
+    livelink.save(Performance(act.times, act.expression, act.names, act.pose, {}), tmp_path / "theirs.csv", fps=fps)
+    assert (tmp_path / "ours.csv").read_bytes() == (tmp_path / "theirs.csv").read_bytes()
+    with pytest.raises(UserInputError, match="Choose another folder"):
+        reader.save(act, tmp_path / "nowhere" / "ours.csv")
 
 
 @pytest.mark.parametrize("damage", [

@@ -19,6 +19,7 @@ from ml_backend import protocol, worker_commands
 from ml_backend.errors import UserInputError
 from ml_backend.motion.controls import EMOTIONS, Controls
 from ml_backend.motion.head_controls import HeadControls
+from ml_backend.terminal import Terminal
 
 GOLDEN = (Path(__file__).parent / "golden" / "worker_v1.jsonl").read_bytes().splitlines(keepends=True)
 PATIENT = 120.0
@@ -65,6 +66,15 @@ def test_half_an_event_is_refused() -> None:
 def test_options_are_checked(options: dict, sentence: str) -> None:
     with pytest.raises(UserInputError, match=sentence):
         worker_commands.spoken(options, "animate")
+
+
+def test_a_character_needs_footage(tmp_path: Path) -> None:
+    terminal = Terminal()
+    with pytest.raises(UserInputError, match="no clip or photo"):
+        worker_commands.character({"out": "a.npz"}, terminal)
+    with pytest.raises(UserInputError, match="is missing; choose another"):
+        worker_commands.character({"out": "a.npz", "target": str(tmp_path / "none.mp4")}, terminal)
+    assert set(worker_commands.COMMANDS) | {"cancel", "ping"} == set(protocol.COMMANDS)
 
 
 def test_options_mean_what_the_command_line_means() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from ml_backend.config import sample_speech
 from tests.ml.test_cli import write_wav
 
 SECONDS = 1.2
-CHILD = "jobs/frames_rgba.json"
+CHILD = "jobs"
 LONGEST_WAIT = 60.0
 
 
@@ -78,12 +79,28 @@ def test_stopped_while_rendering(speech: Path, uninterrupted: Path, tmp_path: Pa
     assert code == 130
     assert said.splitlines()[-1].startswith("parley: stopped")
     assert "Traceback" not in said
-    assert seconds < 5
+    assert seconds < 30, "it hangs"
     assert not processes_with(str(out.with_suffix(".take") / CHILD))
     assert not out.exists()
     if number == signal.SIGINT:  # one resumption is enough, the folder left behind is the same
         finish(speech, out)
         assert out.read_bytes() == uninterrupted.read_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_killed_at_any_frame_the_film_is_the_same(speech: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    out = tmp_path / "film.mp4"
+    rendered = out.with_suffix(".take") / "frames_rgba"
+    at = random.Random().randrange(1, 20)
+    code, _, _ = interrupt(speech, out, signal.SIGKILL, lambda: len(list(rendered.glob("*.png"))) >= at)
+    assert code == -signal.SIGKILL and not out.exists()
+    finish(speech, out)
+    assert out.read_bytes() == uninterrupted.read_bytes(), f"killed at frame {at}"
+    assert not [path for path in rendered.iterdir() if path.suffix != ".png"]
+    limit = time.monotonic() + 10
+    while processes_with(str(out.with_suffix(".take") / CHILD)) and time.monotonic() < limit:
+        time.sleep(0.1)
+    assert not processes_with(str(out.with_suffix(".take") / CHILD)), "an orphan of the killed run"
 
 
 def test_damaged_frames_are_made_again(speech: Path, uninterrupted: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import resource
@@ -18,9 +19,12 @@ import pytest
 from ml_backend.background.warp import crop_resize
 from ml_backend.data.frames import read_png
 from ml_backend.errors import Cancelled, StageError, UserInputError
+from ml_backend.film.cues import cue_sheet
+from ml_backend.film.layers import difference_layer, face_layer, over
 from ml_backend.film.mux import write_film
 from ml_backend.film.paste_back import paste_back
 from ml_backend.film.provenance import comment, provenance
+from ml_backend.film.sequence import complete, encode_exr, free, write_sequences
 from ml_backend.film.sheet import write_sheet
 from tests.ml.clips import grey, write_clip, write_sound
 
@@ -220,3 +224,70 @@ def test_a_white_square_lands_where_it_was_seen() -> None:
     y, x = np.mgrid[:90, :90] + 0.5
     assert abs((result * x).sum() / result.sum() - (10.5 + 22.5)) < 0.05
     assert abs((result * y).sum() / result.sum() - (20.25 + 22.5)) < 0.05
+
+
+def test_cue_sheet_names_time_plate_and_pose() -> None:
+    pose = np.zeros((27, 6))
+    pose[26, 1], pose[26, 5] = np.radians(12.5), 0.95
+    rows = list(csv.DictReader(cue_sheet(pose, 25, moments=np.linspace(0, 13, 27), key_frames=np.array([0, 26])
+                                         ).decode().splitlines()))
+    assert rows[26] == {"frame": "27", "time_code": "00:00:01:01", "seconds": "1.040", "plate": "13",
+                        "plate_seconds": "0.520", "key_frame": "1", "pitch_deg": "0.000", "yaw_deg": "12.500",
+                        "roll_deg": "0.000", "x_m": "0.00000", "y_m": "0.00000", "z_m": "0.95000"}
+    assert rows[1]["plate"] == "0.5" and rows[1]["key_frame"] == "0"
+    assert next(csv.DictReader(cue_sheet(pose, 25).decode().splitlines()))["plate"] == ""
+
+
+def test_the_face_layer_over_the_plate_is_the_film() -> None:
+    rng = np.random.default_rng(3)
+    frame, patch = (rng.integers(0, 255, (*shape, 3), dtype=np.uint8) for shape in ((60, 90), (32, 32)))
+    mask = np.clip(2 - np.hypot(*(np.mgrid[:32, :32] - 15.5)) / 7, 0, 1).astype(np.float32)
+    crop = (-4.3, 11.6, 41.0)
+    layer = face_layer((90, 60), patch, crop, mask)
+    film = paste_back(frame, patch, crop, mask)
+    assert np.abs(over(layer, frame).astype(int) - film).max() <= 1
+    assert np.array_equal(over(layer, frame)[layer[..., 3] == 0], frame[layer[..., 3] == 0])
+    assert 0.05 < (layer[..., 3] > 0).mean() < 0.5 and not layer[..., :3][layer[..., 3] == 0].any()
+    assert not face_layer((90, 60), patch, (500, 500, 9), mask).any()
+    apart = difference_layer(film, frame)
+    assert np.array_equal(over(apart, frame), film) and set(np.unique(apart[..., 3])) == {0, 255}
+
+
+def test_sequences_resume_and_touch_nothing_of_the_users(tmp_path: Path) -> None:
+    layers = {"face": lambda index: np.full((5, 7, 4), 40 * index, np.uint8)}
+    folder = tmp_path / "für Nuke"
+    write_sequences(folder, layers, 3, form="png", key="a")
+    kept = (folder / "face" / "000002.png").stat().st_mtime_ns
+    (folder / "face" / "000003.png").unlink()
+    assert free(folder) and not complete(folder, "a", 3, ("face",), "png")
+    write_sequences(folder, layers, 3, form="png", key="a")
+    assert complete(folder, "a", 3, ("face",), "png") and read_png(folder / "face" / "000003.png")[0, 0, 0] == 80
+    assert (folder / "face" / "000002.png").stat().st_mtime_ns == kept
+    (folder / "notes.txt").write_text("mine")
+    write_sequences(folder, layers, 1, form="exr", key="b")
+    assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*")) == [
+        "face/000001.exr", "notes.txt", "parley_frames.json"]
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "shot.png").write_bytes(b"x")
+    assert not free(tmp_path / "theirs") and free(tmp_path / "new")
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_exr_is_linear_and_premultiplied(channels: int, tmp_path: Path) -> None:
+    image = np.zeros((3, 37, channels), np.uint8)
+    image[..., :3] = (188, 255, 10)
+    image[..., 3:] = 128
+    path = tmp_path / "a.exr"
+    path.write_bytes(encode_exr(image))
+    with av.open(str(path)) as file:
+        frame = next(file.decode(video=0))
+        wide = np.float16 if frame.format.name.endswith("f16le") else np.float32
+        found = [float(np.frombuffer(bytes(plane), wide)[36]) for plane in frame.planes]
+    share = 128 / 255 if channels == 4 else 1
+    assert found == pytest.approx([1.0 * share, 0.00304 * share, 0.503 * share, *([share] * (channels - 3))], abs=0.002)
+
+
+def test_sound_can_end_with_the_picture(tmp_path: Path) -> None:
+    speech = write_sound(tmp_path / "long.wav", np.ones(3 * RATE, np.float32) * 0.1)
+    write_film(flashes(1.0, 0.5), speech, tmp_path / "film.mp4", size=(64, 48), seconds=1.0, cut_sound=True)
+    assert len(decoded(tmp_path / "film.mp4")[2]) / 48000 == pytest.approx(1.0, abs=0.06)

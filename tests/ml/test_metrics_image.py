@@ -46,6 +46,26 @@ def test_ms_ssim_forgives_fine_noise_more_than_a_wrong_picture() -> None:
     assert image.pair_figures(small, small)["ms_ssim"] == pytest.approx(1)
 
 
+def test_ms_ssim_by_its_definition() -> None:
+    """Contrast and structure on every scale, luminance on the last alone, written out with OpenCV's blur."""
+    a, b = (texture(seed, 192).astype(np.float64) / 255 for seed in (10, 11))
+    b = 0.7 * a + 0.3 * b
+
+    def blurred(picture: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(picture, (11, 11), 1.5)[5:-5, 5:-5]
+
+    x, y, parts = a, b, []
+    for _ in range(5):
+        mx, my = blurred(x), blurred(y)
+        vx, vy, cov = blurred(x * x) - mx * mx, blurred(y * y) - my * my, blurred(x * y) - mx * my
+        structure = (2 * cov + 0.03**2) / (vx + vy + 0.03**2)
+        parts.append((structure.mean(), (structure * (2 * mx * my + 1e-4) / (mx * mx + my * my + 1e-4)).mean()))
+        x, y = (p.reshape(p.shape[0] // 2, 2, p.shape[1] // 2, 2, 3).mean((1, 3)) for p in (x, y))
+    wanted = np.prod([parts[k][k == 4] ** image.MS_SSIM_WEIGHTS[k] for k in range(5)])
+    found = image.ms_ssim(*(torch.from_numpy(p).permute(2, 0, 1)[None] for p in (a, b)))
+    assert float(found) == pytest.approx(wanted, abs=2e-3)
+
+
 def test_flicker_is_what_motion_does_not_explain() -> None:
     wide = texture(6, 192)
     moving = [np.ascontiguousarray(wide[20:148, 10 + 2 * t:138 + 2 * t]) for t in range(6)]

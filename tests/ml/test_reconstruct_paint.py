@@ -52,6 +52,25 @@ def test_irises_get_the_persons_colour() -> None:
     assert np.array_equal(after[model.part("skin")], before[model.part("skin")])
 
 
+def test_many_frames_tell_what_a_round_eye_does_not_have() -> None:
+    model, many = head(), 12
+    track = known_track(np.tile([0, 0, 0, 0, 0, 0.25], (many, 1)).astype(float))
+    frame = picture(track.expression[0], np.array([0, 0, 0, 0, 0, 0.25]))
+    x, y = track.landmarks[0, IRIS_LEFT, :2]
+    outer = frame[:, int(x):]
+    outer[int(y) - 30:int(y) + 30] = (200, 40, 40)
+    before = model.texture_mean.clip(0, 1)
+    ball = model.part("eye_left")
+    side = model.mean_shape[:, 0] - model.mean_shape[ball, 0].mean()
+    red = {}
+    for count in (1, many):
+        rest, views = posed(track, [frame] * many)
+        after = paint.inner_colours(views[:count], track, model, rest, before, LIGHT)
+        hue = (after[:, 0] - after[:, 1])[:, None] * (ball & (np.abs(side) > 0.002) & (np.abs(side) < 0.008))[:, None]
+        red[count] = hue[side > 0].sum() - hue[side < 0].sum()
+    assert red[many] > 1.5 * red[1] > 0
+
+
 def test_teeth_take_the_tone_they_are_seen_in() -> None:
     model = head()
     pose = np.array([[0, 0, 0, 0, 0, 0.25]], float)

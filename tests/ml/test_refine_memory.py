@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from ml_backend.config import head_model
 from ml_backend.errors import StageError, UserInputError
+from ml_backend.face_model.model import load
+from ml_backend.recognise.faces import five_points_goal
+from ml_backend.recognise.heads import HeadPainter
 from ml_backend.refine.config import RefinerConfig
-from ml_backend.refine.identity import EmbeddedTrunk, identity_encoder, spatial_trunk
+from ml_backend.refine.encoder import EYE_CORNERS, MOUTH_CORNERS, NOSE_TIP
+from ml_backend.refine.identity import FixedTrunk, NoIdentity, identity_encoder, resnet_weights, spatial_trunk
 from ml_backend.refine.memory import Memory, anchors, interpolate_anchors
 from ml_backend.refine.resnet import ResNet18, load_resnet18
 from ml_backend.refine.weights import memory_state, restore_memory
 
+KNOWN = [0.08312, 0.00386, 0.04541]
+"""What the fixed filters say to a ramp of grey."""
 CONFIG = RefinerConfig(memory_slots=4, memory_top_k=3, identity_threshold=0.9)
 
 
@@ -109,16 +115,76 @@ def test_anchors_and_interpolation() -> None:
     assert interpolate_anchors(unit(3), np.array([0]), 1).shape == (1, 512)
 
 
-def test_embedded_features_tell_pictures_apart() -> None:
+def painted(seed: int, count: int) -> list[np.ndarray]:
+    """Aligned pictures of one random person of the built-in head."""
+    painter = HeadPainter(load(head_model()))
+    look, random = painter.person(seed), np.random.default_rng(seed)
+    return [painter.draw(look, random) for _ in range(count)]
+
+
+def mesh(points: np.ndarray) -> np.ndarray:
+    """MediaPipe's points (478, 2) of which the five that matter are `points`."""
+    out = np.zeros((478, 2), np.float32)
+    for indices, point in zip((*EYE_CORNERS, (NOSE_TIP,), *((i,) for i in MOUTH_CORNERS)), points, strict=True):
+        out[list(indices)] = point
+    return out
+
+
+def test_embedded_features_tell_people_apart() -> None:
     encoder = identity_encoder("embedded")
-    random = np.random.default_rng(1)
-    person = [cv2.GaussianBlur(random.integers(0, 255, (64, 64, 3), np.uint8), (0, 0), 6) for _ in range(2)]
-    noisy = np.clip(person[0] + random.normal(0, 3, (64, 64, 3)), 0, 255).astype(np.uint8)
-    a, b, c = encoder.encode([person[0], noisy, person[1]], None)
-    assert np.linalg.norm(a) == pytest.approx(1, abs=1e-5)
-    assert a @ b > 0.97 > a @ c + 0.05
-    first, second = EmbeddedTrunk(), EmbeddedTrunk()
+    people = [painted(seed, 4) for seed in (90001, 90002, 90003)]
+    features = [encoder.encode(pictures, np.stack([mesh(five_points_goal())] * 4)) for pictures in people]
+    np.testing.assert_allclose(np.linalg.norm(np.concatenate(features), axis=1), 1, atol=1e-4)
+    same = np.mean([f @ f.T for f in features])
+    other = np.mean([features[a] @ features[b].T for a, b in ((0, 1), (0, 2), (1, 2))])
+    assert same > other + 0.2
+
+
+def test_embedded_features_do_not_depend_on_the_place() -> None:
+    """A face somewhere in a large frame is the same face, and frames without landmarks get a feature as well."""
+    encoder = identity_encoder("embedded")
+    face, goal = painted(90001, 1)[0], five_points_goal()
+    frame = np.full((400, 500, 3), 90, np.uint8)
+    frame[200:344, 300:444] = face
+    away, there = (encoder.encode([picture], mesh(points)[None])[0]
+                   for picture, points in ((frame, goal + np.array([300, 200])), (face, goal)))
+    assert away @ there > 0.99
+    landmarks = np.stack([mesh(goal), np.full((478, 2), np.nan)])
+    both = encoder.encode([face, face], landmarks)
+    np.testing.assert_allclose(both[0], there, atol=1e-4)
+    assert np.linalg.norm(both[1]) == pytest.approx(1, abs=1e-4)
+    assert encoder.encode([face], None).shape == (1, 512)
+
+
+def test_fixed_filters_stay_as_they_were() -> None:
+    """Refiners that were trained with them need the same numbers for ever."""
+    first, second = FixedTrunk(), FixedTrunk()
     torch.testing.assert_close(first.project, second.project, rtol=0, atol=0)
+    ramp = torch.linspace(0, 1, 3 * 64 * 64).reshape(1, 3, 64, 64)
+    np.testing.assert_allclose(first(ramp)[0, :3].numpy(), KNOWN, atol=1e-4)
+    name, trunk = spatial_trunk(name="embedded-1")
+    assert name == "embedded-1" and isinstance(trunk, FixedTrunk)
+
+
+def test_which_trunk_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PARLEY_RESNET18", raising=False)
+    assert resnet_weights() is None
+    assert spatial_trunk()[0] == "embedded-2"
+    with pytest.raises(UserInputError, match="PARLEY_RESNET18 name torchvision's"):
+        spatial_trunk(name="resnet18")
+    save_file(ResNet18().state_dict(), tmp_path / "net.safetensors")
+    monkeypatch.setenv("PARLEY_RESNET18", str(tmp_path / "net.safetensors"))
+    assert spatial_trunk()[0] == "resnet18"
+    assert spatial_trunk(name="resnet18")[0] == "resnet18"
+    assert spatial_trunk(name="embedded-2")[0] == "embedded-2", "a refiner keeps what it was trained with"
+    monkeypatch.setenv("PARLEY_RESNET18", str(tmp_path / "absent.safetensors"))
+    with pytest.raises(UserInputError, match="can't be read"):
+        spatial_trunk()
+
+
+def test_no_identity_is_the_same_for_all() -> None:
+    features = NoIdentity().encode([np.zeros((8, 8, 3), np.uint8)] * 2)
+    assert features.shape == (2, 512) and (features[0] == features[1]).all() and np.linalg.norm(features[0]) == 1
 
 
 def test_resnet18_reads_torchvision_names(tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ from ml_backend.errors import UserInputError
 from ml_backend.refine.config import RefinerConfig, yi2020
 from ml_backend.refine.device import calm_threads
 from ml_backend.refine.discriminator import PatchDiscriminator
-from ml_backend.refine.generator import AdaIN, Generator, blur, count_parameters
+from ml_backend.refine.generator import AdaIN, Generator, blur, count_parameters, displaced
 from ml_backend.refine.losses import (
     LIPS,
     adversarial_loss,
     attention_loss,
+    detail_loss,
     edge_loss,
     feature_weights,
     ssim_map,
@@ -44,18 +45,41 @@ def test_default_is_small() -> None:
 
 
 @pytest.mark.parametrize("size", [(64, 64), (96, 160)])
-def test_untrained_generator_only_softens_the_composite(size: tuple[int, int]) -> None:
-    generator = Generator(TINY)
+@pytest.mark.parametrize("warp", [0.0, 6.0])
+def test_untrained_generator_passes_the_composite_through(size: tuple[int, int], warp: float) -> None:
+    generator = Generator(replace(TINY, warp=warp))
     window = torch.rand(2, 9, *size) * 2 - 1
     identity = torch.nn.functional.normalize(torch.randn(2, 512), dim=1)
     refined, colour, attention = generator(window, identity)
     assert refined.shape == colour.shape == (2, 3, *size)
     assert attention.shape == (2, 1, *size)
-    now = window[:, -3:]
-    torch.testing.assert_close(refined, now + (1 - torch.sigmoid(torch.tensor(1.0))) * (blur(now) - now))
-    flat = torch.full((2, 9, *size), 0.3)
-    torch.testing.assert_close(generator(flat, identity)[0], flat[:, -3:])
+    torch.testing.assert_close(refined, window[:, -3:], atol=1e-4, rtol=0)
     assert ((attention > 0) & (attention < 1)).all()
+
+
+def test_a_colour_on_a_blurred_base_softens_the_composite() -> None:
+    generator = Generator(replace(TINY, warp=0.0, colour_base="blurred", attention_bias=1.0))
+    window = torch.rand(1, 9, 64, 64) * 2 - 1
+    now = window[:, -3:]
+    refined = generator(window, torch.randn(1, 512))[0]
+    torch.testing.assert_close(refined, now + (1 - torch.sigmoid(torch.tensor(1.0))) * (blur(now) - now))
+
+
+def test_displacement_moves_a_picture_by_whole_pixels() -> None:
+    frame = torch.rand(1, 3, 16, 16)
+    head = torch.zeros(1, 2, 16, 16)
+    head[:, 0] = torch.atanh(torch.tensor(2 / 4.0))
+    torch.testing.assert_close(displaced(frame, head, 4.0)[..., :13], frame[..., 2:15], atol=1e-4, rtol=0)
+
+
+def test_batch_normalisation_refines_a_part_like_the_whole() -> None:
+    torch.manual_seed(0)
+    generator = Generator(replace(TINY, multipliers=(1, 2))).eval()
+    torch.nn.init.normal_(generator.trunk.tidy.weight, std=0.1)
+    window, identity = torch.rand(1, 9, 96, 96) * 2 - 1, torch.randn(1, 512)
+    whole = generator(window, identity)[0][..., 40:56, 40:56]
+    part = generator(window[..., 32:64, 32:64], identity)[0][..., 8:24, 8:24]
+    assert (whole - part).abs().mean() < 0.1 * (whole - window[:, -3:, 40:56, 40:56]).abs().mean()
 
 
 def test_published_generator_runs_small() -> None:
@@ -128,6 +152,20 @@ def test_losses_have_known_values() -> None:
     attention[..., 2:] = 1.0
     assert float(variation_loss(attention)) == pytest.approx(4 * 0.25)
     assert float(edge_loss(zero, one)) == 0.0
+
+
+def test_detail_is_compared_by_its_amount_not_its_place() -> None:
+    random = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    soft = blur(random)
+    assert float(detail_loss(random, random)) == 0
+    moved = float(detail_loss(random.roll(3, dims=3), random))
+    assert moved < 0.3 * float(detail_loss(soft, random))
+    assert float(detail_loss(2 * random, random)) == pytest.approx(float(detail_loss(0 * random, random)), rel=0.02)
+    weight = torch.ones(1, 1, 64, 64)
+    weight[..., :32] = 100
+    half = random.clone()
+    half[..., 32:] = soft[..., 32:]
+    assert float(detail_loss(half, random, weight)) < 0.1 * float(detail_loss(half, random))
 
 
 def test_ssim_agrees_with_skimage() -> None:

@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from ml_backend.errors import ArtefactError, Cancelled, UserInputError
-from ml_backend.metrics.image import measure
+from ml_backend.metrics.image import Quality, measure
 from ml_backend.refine.apply import apply
 from ml_backend.refine.config import RefinerConfig, TrainOptions
 from ml_backend.refine.dataset import PairFolder, PairSequence, from_network, read_png, to_network, window_indices
+from ml_backend.refine.identity import identity_encoder
+from ml_backend.refine.judging import judged
 from ml_backend.refine.train import RefineReport, fine_tune
 from ml_backend.refine.trainer import Trainer, pick_frames, ramp
 from ml_backend.refine.weights import RefinerWeights, load_weights, save_weights
@@ -163,7 +165,7 @@ def test_weights_round_trip_and_damage(trained: tuple[Path, RefineReport], tmp_p
     out, _ = trained
     weights = load_weights(out)
     assert weights.config == TINY
-    assert weights.meta["identity"] == "embedded-1"
+    assert weights.meta["identity"] == identity_encoder().name
     assert int(weights.memory.filled) >= 1
     half = tmp_path / "half.safetensors"
     save_weights(half, weights, half=True, with_discriminator=False)
@@ -212,6 +214,21 @@ def test_a_broken_step_leaves_the_weights_alone() -> None:
     trainer.step(batch, features(1), features(1), 0.9)
     for old, new in zip(before, trainer.generator.parameters(), strict=True):
         torch.testing.assert_close(old, new.detach(), rtol=0, atol=0)
+
+
+def test_attention_is_let_go_after_the_start() -> None:
+    trainer = Trainer(TINY, replace(QUICK, attention_weight=1.0, attention_last=0.1), torch.device("cpu"), 0, None)
+    assert trainer._attention_weight(0.0) == 1.0 and trainer._attention_weight(0.5) == pytest.approx(0.1)
+    assert Trainer(TINY, QUICK, torch.device("cpu"), 0, None)._attention_weight(0.5) == QUICK.attention_weight
+
+
+def test_blurred_mouths_count_against_weights() -> None:
+    sharp = Quality(30.0, 0.9, 0.01, 0.02, 1.0, 1.0)
+    assert judged(sharp) == sharp.error
+    assert judged(replace(sharp, mouth_sharpness=1.2)) == sharp.error
+    assert judged(replace(sharp, mouth_sharpness=float("nan"))) == sharp.error
+    assert judged(replace(sharp, mouth_sharpness=4.0)) == pytest.approx(judged(replace(sharp, mouth_sharpness=0.25)))
+    assert judged(replace(sharp, mouth_sharpness=0.25)) > sharp.error
 
 
 def test_frames_are_picked_once_an_epoch() -> None:

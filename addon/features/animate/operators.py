@@ -12,12 +12,13 @@ from typing import Any
 
 import bpy
 
-from ...bl import compat, heads, layers, sound, speech, worker
+from ...bl import compat, heads, instant, layers, live, sound, speech, worker
 from ...core import performance as performances
 from ...core.errors import ParleyError, UserInputError
+from ...core.instant.options import only_backend
 from ...core.jobs import Job
 from ...core.timing import FrameClock
-from ...core.worker_options import existing, performance_options
+from ...core.worker_options import LIVE, existing, performance_options
 from ...ui.operator_base import ParleyOperator
 
 TITLE = "Animate"
@@ -31,8 +32,16 @@ def person(scene: bpy.types.Scene) -> Path | None:
     return existing(bpy.path.abspath(path), "person's clip") if path else None
 
 
+def engine(scene: bpy.types.Scene) -> str:
+    """"INSTANT" or "BACKEND": which one the scene's choice comes to."""
+    choice = scene.parley_performance.engine
+    if choice != "AUTO":
+        return choice
+    return "INSTANT" if worker.interpreter() is None else "BACKEND"
+
+
 class PARLEY_OT_animate(ParleyOperator, bpy.types.Operator):
-    """Have the backend turn the speech into motion and key the head with it; Blender stays usable meanwhile"""
+    """Turn the speech into motion and key the head with it; Blender stays usable meanwhile"""
 
     bl_idname = "parley.animate"
     bl_label = "Animate"
@@ -41,14 +50,16 @@ class PARLEY_OT_animate(ParleyOperator, bpy.types.Operator):
 
     @classmethod
     def disabled_reason(cls, context: bpy.types.Context) -> str | None:
-        """No head, no speech, no backend, another job."""
+        """No head, no speech, no engine that can do it, another job."""
         try:
             if not heads.mapped_meshes(context):
-                heads.current(context)
+                layers.check(heads.current(context))
             speech.chosen(context.scene)
-            performance_options(context.scene.parley_performance, person(context.scene))
+            options = performance_options(context.scene.parley_performance, person(context.scene))
         except ParleyError as error:
             return str(error)
+        if engine(context.scene) == "INSTANT":
+            return only_backend(options) or worker.busy_reason()
         return worker.disabled_reason()
 
     def perform(self, context: bpy.types.Context) -> str:
@@ -59,6 +70,8 @@ class PARLEY_OT_animate(ParleyOperator, bpy.types.Operator):
         spoken = speech.chosen(scene, folder)
         made = folder / "performance.npz"
         options = performance_options(scene.parley_performance, person(scene))
+        if scene.parley_retarget.live if meshes else scene.parley_performance.live:
+            options |= LIVE
         options |= {"out": str(made), "keep": str(folder / "take"), "overwrite": True}
         if spoken.path is not None:
             options["speech"] = str(spoken.path)
@@ -79,7 +92,10 @@ class PARLEY_OT_animate(ParleyOperator, bpy.types.Operator):
                                                  speech=said, **where)
             return _summary(result, time.monotonic() - began)
 
-        worker.start("animate", options, TITLE, finish)
+        if engine(scene) == "INSTANT":
+            instant.start(options, TITLE, finish)
+        else:
+            worker.start("animate", options, TITLE, finish)
         if self.wait or bpy.app.background:
             worker.wait()
             if worker.outcome().error:
@@ -135,7 +151,7 @@ class PARLEY_OT_apply_performance(ParleyOperator, bpy.types.Operator):
         act = performances.load(self.filepath)
         clock = FrameClock(scene.render.fps, scene.render.fps_base, self.start)
         window = None if self.first == NOWHERE else (self.first, self.last)
-        written = layers.write(head, act, clock, self.take, window)
+        written = layers.write(head, act, clock, self.take, window, scene.parley_performance.live)
         scene.frame_end = max(scene.frame_end, int(written.frames[-1]))
         scene.parley_performance.last = self.filepath
         notes = worker.outcome().notes
@@ -173,6 +189,51 @@ def _rescued(path: Path) -> Path:
     except OSError:
         return path
     return kept
+
+
+class PARLEY_OT_make_amounts_live(ParleyOperator, bpy.types.Operator):
+    """Put the head's sliders and place under drivers that multiply in the amounts; what is seen stays as it is"""
+
+    bl_idname = "parley.make_amounts_live"
+    bl_label = "Make Amounts Live"
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012 - Blender reads a plain class attribute
+
+    @classmethod
+    def disabled_reason(cls, context: bpy.types.Context) -> str | None:
+        """No head, or it is live."""
+        try:
+            return "The amounts are live." if live.is_live(heads.current(context)) else None
+        except UserInputError as error:
+            return str(error)
+
+    def perform(self, context: bpy.types.Context) -> str:
+        """Change the strips and add the drivers."""
+        notes = layers.switch(heads.current(context), True)
+        context.scene.parley_performance.live = True
+        return " ".join(["The amounts are live.", *notes])
+
+
+class PARLEY_OT_free_sliders(ParleyOperator, bpy.types.Operator):
+    """Multiply the amounts into Parley's keys and remove the drivers, so that the sliders can be keyed by hand"""
+
+    bl_idname = "parley.free_sliders"
+    bl_label = "Free Sliders"
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012 - Blender reads a plain class attribute
+
+    @classmethod
+    def disabled_reason(cls, context: bpy.types.Context) -> str | None:
+        """No head, or it is free."""
+        try:
+            return None if live.is_live(heads.current(context)) else "The sliders are free."
+        except UserInputError as error:
+            return str(error)
+
+    def perform(self, context: bpy.types.Context) -> str:
+        """Change the strips back and remove the drivers."""
+        head = heads.current(context)
+        layers.switch(head, False)
+        context.scene.parley_performance.live = False
+        return f"The sliders of {head.mesh.name} are free; the amounts are in Parley's keys."
 
 
 class PARLEY_OT_cancel(ParleyOperator, bpy.types.Operator):

@@ -9,9 +9,10 @@ from typing import Any
 
 import bpy
 
-from ...bl import compat
+from ...bl import compat, heads, live, strips
+from ...core.amounts import FACE, HEAD
 from ...ui.panel_base import ParleyPanel, button, draw_job, message, running
-from .operators import TITLE, PARLEY_OT_animate
+from .operators import TITLE, PARLEY_OT_animate, PARLEY_OT_free_sliders, PARLEY_OT_make_amounts_live
 
 
 class PARLEY_PT_speech(ParleyPanel, bpy.types.Panel):
@@ -68,12 +69,13 @@ class PARLEY_PT_performance(ParleyPanel, bpy.types.Panel):
         part.active = settings.emotion != "neutral"
         part.prop(settings, "emotion_strength", text="")
         column.prop(settings, "seed")
+        column.prop(settings, "engine")
         button(self.layout, PARLEY_OT_animate, context, big=True, explain=not running(TITLE), icon="PLAY")
         draw_job(self.layout, context, (TITLE,))
 
 
 class PARLEY_PT_amounts(ParleyPanel, bpy.types.Panel):
-    """How much of each"""
+    """How much of each, now and after the bake"""
 
     bl_idname = "PARLEY_PT_amounts"
     bl_label = "Amounts"
@@ -81,12 +83,49 @@ class PARLEY_PT_amounts(ParleyPanel, bpy.types.Panel):
     bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012 - Blender reads a plain class attribute
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Factors by part of the face, then timing, rules and weights."""
+        """The amounts of what is selected; where they aren't live, those of the next bake."""
+        settings, layout = context.scene.parley_performance, self.layout
+        item, head = heads.adjustable(context)
+        layout.use_property_split = True
+        if item is None and not settings.live:
+            layout.use_property_decorate = False
+            _props(layout, settings, "mouth", "upper_face", "brows")
+            _props(layout, settings, "head_pitch", "head_yaw", "head_roll")
+        elif item is None:
+            message(layout, context, "Amounts are the character's own: add a head, or select it.", "INFO")
+        else:
+            for names in (FACE, HEAD):
+                column = layout.column(align=True)
+                for amount in names.values():
+                    if amount.key in item:
+                        column.prop(item, f'["{amount.key}"]', text=amount.title)
+        if head is None or not live.is_live(head):
+            layout.prop(settings, "live")
+        if head is not None:
+            _switches(layout, head)
+
+
+def _switches(layout: Any, head: Any) -> None:
+    """The way to live amounts and back, for a head that Parley has keyed."""
+    if live.is_live(head):
+        layout.operator(PARLEY_OT_free_sliders.bl_idname, icon="UNLOCKED")
+    elif strips.parleys(head.keys):
+        layout.operator(PARLEY_OT_make_amounts_live.bl_idname, icon="DRIVER")
+
+
+class PARLEY_PT_manner(ParleyPanel, bpy.types.Panel):
+    """How the next take is performed"""
+
+    bl_idname = "PARLEY_PT_manner"
+    bl_label = "Manner"
+    bl_parent_id = PARLEY_PT_performance.bl_idname
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012 - Blender reads a plain class attribute
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Eyes and accents, then timing, rules and weights."""
         settings, layout = context.scene.parley_performance, self.layout
         layout.use_property_split, layout.use_property_decorate = True, False
-        _props(layout, settings, "mouth", "upper_face", "brows", "accents")
-        _props(layout, settings, "head_pitch", "head_yaw", "head_roll")
-        _props(layout, settings, "blink_rate", "blink_asymmetry", "gaze", "saccades")
+        _props(layout, settings, "blink_rate", "blink_asymmetry", "gaze", "saccades", "accents")
         _props(layout, settings, "smoothing_ms", "lead_ms")
         _props(layout, settings, "quiet_lips", "contact", "weights")
         if settings.weights == "file":

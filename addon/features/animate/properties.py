@@ -11,11 +11,20 @@ from typing import Any
 import bpy
 from bpy.app.handlers import persistent
 
-from ...bl import compat, worker
+from ...bl import compat, rig, strips, worker
 from ...core.worker_options import EMOTIONS
 
-VERSION = 1
-MIGRATIONS: dict[int, Callable[[bpy.types.Scene], None]] = {}
+VERSION = 2
+
+
+def baked_stay_baked(scene: bpy.types.Scene) -> None:
+    """Version 1 multiplied amounts into the keys: where a head has such, a new bake does the same as before."""
+    heads = [item for item in scene.objects if rig.ORIGIN_KEY in item]
+    if any(strips.parleys(head) for head in heads):
+        scene.parley_performance.live = False
+
+
+MIGRATIONS: dict[int, Callable[[bpy.types.Scene], None]] = {1: baked_stay_baked}
 """Number → what turns a scene's settings of that version into the next one's."""
 
 
@@ -56,6 +65,11 @@ class PARLEY_PG_speech(bpy.types.PropertyGroup):
 class PARLEY_PG_performance(bpy.types.PropertyGroup):
     """Settings of the section Performance, kept with the scene"""
 
+    engine: bpy.props.EnumProperty(
+        name="Engine", default="AUTO", description="What turns the speech into motion",
+        items=(("AUTO", "Automatic", "The backend where it is set up, else the instant engine"),
+               ("INSTANT", "Instant (built in)", "The same networks in this Blender: nothing to install"),
+               ("BACKEND", "Backend", "Also learns from a clip of a person, and aligns a text with the sound")))
     pose: bpy.props.EnumProperty(
         name="Head Motion", default="predicted", description="Where the head's motion comes from",
         items=(("predicted", "From Speech", "Predicted from the speech, in the person's manner"),
@@ -74,10 +88,14 @@ class PARLEY_PG_performance(bpy.types.PropertyGroup):
     head_pitch: amount("Head Nod", "How far the head nods; 1 = as the person's")
     head_yaw: amount("Head Turn", "How far the head turns; 1 = as the person's")
     head_roll: amount("Head Tilt", "How far the head tilts; 1 = as the person's")
-    gaze: amount("Gaze", "How far the eyes stay on their aim while the head turns", 1.0)
+    gaze: amount("Eye Contact", "How far the eyes stay on their aim while the head turns", 1.0)
     saccades: amount("Saccades", "Size of the small eye movements; 0 = none")
     accents: amount("Accents", "How far brows rise on stressed syllables; 0 = not")
     blink_asymmetry: amount("Blink Asymmetry", "How unlike the two lids blink; 0 = alike")
+    live: bpy.props.BoolProperty(
+        name="Live", default=True,
+        description="Amounts stay adjustable after Animate, and can be keyed: drivers multiply them into the sliders. "
+                    "Off: they are multiplied into the keys, and the sliders are free for your own")
     emotion: bpy.props.EnumProperty(
         name="Emotion", default=EMOTIONS[0], description="Expression that is worn while speaking",
         items=[(name, name.capitalize(), f"Look {name}") for name in EMOTIONS])

@@ -5,18 +5,27 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from pathlib import Path
 
 import bpy
 from bpy_extras.io_utils import ImportHelper
 
-from ...bl import heads, layers, render, rig
+from ...bl import amounts, heads, layers, render, rig, worker
 from ...core import character, face_model, look, people, performance, stored_models
+from ...core.amounts import ALL
 from ...core.errors import UserInputError
+from ...core.jobs import Job
 from ...core.npz import schema_of
 from ...core.timing import FrameClock
+from ...core.worker_options import existing
 from ...ui.operator_base import ParleyOperator
 from .properties import settings
+
+FOOTAGE_TITLE = "Add Head from Footage"
+FAR = 3.0
+"""Metres from which a head is too small to be seen."""
 
 
 def embedded_head() -> Path:
@@ -100,12 +109,78 @@ def add(context: bpy.types.Context, model: face_model.FaceModel, person: charact
     """
     worn = look.beside(model_path, model) if texture is None else None
     head = rig.build(model, person, texture, person.pose_mean, worn)
+    amounts.add(head.empty, ALL)
     render.pass_values_through(context.scene)
     for item in context.selected_objects:
         item.select_set(False)
     head.mesh.select_set(True)
     context.view_layer.objects.active = head.mesh
+    _frame(context)
     return f"Added a head with {len(model.names)} shape keys."
+
+
+def _frame(context: bpy.types.Context) -> None:
+    """Bring the view to the head where it would be a speck: heads are life-size, Blender's first view is not."""
+    if context.area is None or context.area.type != "VIEW_3D":
+        return
+    view = context.area.spaces.active.region_3d
+    if view.view_perspective != "CAMERA" and view.view_distance > FAR:
+        window = next((region for region in context.area.regions if region.type == "WINDOW"), None)
+        if window is not None:
+            with bpy.context.temp_override(area=context.area, region=window):
+                bpy.ops.view3d.view_selected()
+
+
+class PARLEY_OT_add_footage(ParleyOperator, bpy.types.Operator):
+    """Have the backend rebuild the person of the clip or photo, and add their head; Blender stays usable meanwhile"""
+
+    bl_idname = "parley.add_footage"
+    bl_label = "Add Head from Footage"
+    wait: bpy.props.BoolProperty(  # type: ignore[valid-type]
+        name="Wait", options={"SKIP_SAVE"}, description="Return when the head is there; for scripts")
+
+    @classmethod
+    def disabled_reason(cls, context: bpy.types.Context) -> str | None:
+        """No footage, no backend, another job."""
+        try:
+            existing(bpy.path.abspath(settings(context).footage), "clip or photo")
+        except UserInputError as error:
+            return str(error)
+        return worker.disabled_reason()
+
+    def perform(self, context: bpy.types.Context) -> str:
+        """Start the job; its end adds the head to the scene that is open then."""
+        footage = existing(bpy.path.abspath(settings(context).footage), "clip or photo")
+        folder, scene = worker.job_folder(), context.scene.name
+        options = {"target": str(footage), "out": str(folder / "character.npz"), "keep": str(folder / "take")}
+
+        def finish(job: Job) -> str:
+            kept = _kept(Path((job.result or {})["out"]), footage.stem)
+            if scene not in bpy.data.scenes:
+                raise UserInputError(f"The scene {scene} was deleted meanwhile; the person is kept as {kept}.")
+            with bpy.context.temp_override(scene=bpy.data.scenes[scene]):
+                bpy.ops.parley.import_head("EXEC_DEFAULT", True, filepath=str(kept))
+            return f"Added the head of {footage.name}; its character is kept as {kept}."
+
+        worker.start("character", options, FOOTAGE_TITLE, finish)
+        if self.wait or bpy.app.background:
+            worker.wait()
+            if worker.outcome().error:
+                raise UserInputError(worker.outcome().error)
+            return worker.outcome().text
+        return "Rebuilding; the sidebar shows how far it is."
+
+
+def _kept(made: Path, name: str) -> Path:
+    """The character with its texture in a folder of its own, where no job removes it; raises `UserInputError`."""
+    folder = worker.data_folder() / "people" / f"{bpy.path.clean_name(name)}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in (made, *made.parent.glob("*albedo*.png")):
+            shutil.copyfile(path, folder / path.name)
+    except OSError as error:
+        raise UserInputError(f"The person can't be kept in {folder} ({error.strerror}); free some space.") from error
+    return folder / made.name
 
 
 class PARLEY_OT_load_performance(ParleyOperator, bpy.types.Operator, ImportHelper):
@@ -133,7 +208,7 @@ class PARLEY_OT_load_performance(ParleyOperator, bpy.types.Operator, ImportHelpe
         path = bpy.path.abspath(self.filepath)
         act = performance.load(path)
         clock = FrameClock(scene.render.fps, scene.render.fps_base, scene.frame_start)
-        written = layers.write(head, act, clock, f"performance:{path}")
+        written = layers.write(head, act, clock, f"performance:{path}", live=scene.parley_performance.live)
         scene.frame_end = max(scene.frame_end, int(written.frames[-1]))
         for note in written.notes:
             self.report({"WARNING"}, note)

@@ -32,7 +32,18 @@ class PARLEY_PG_character(bpy.types.PropertyGroup):
     face_model: bpy.props.EnumProperty(
         name="Face Model", items=face_models,
         description="The built-in head, or a face model of yours, added with: parley face add NAME FILE")
-    seed: bpy.props.IntProperty(name="Seed", default=0, min=0, description="Which random person")
+    seed: bpy.props.IntProperty(
+        name="Seed", default=0, min=0, description="Another number, another person; the same, the same")
+    source: bpy.props.EnumProperty(
+        name="Who", default="MODEL", description="Who speaks",
+        items=(("MODEL", "Built-In Head", "The mean head of Parley's face model, or of one of yours", "USER", 0),
+               ("RANDOM", "Random Person", "Somebody who does not exist", "COMMUNITY", 1),
+               ("FOOTAGE", "Clip or Photo", "Somebody rebuilt from footage, by the backend", "FILE_MOVIE", 2),
+               ("FILE", "Character File", "A character that a film's take or parley face random left", "FILE", 3),
+               ("MESH", "My Own Mesh", "Any character with shape keys; see the section Retarget", "MESH_DATA", 4)))
+    footage: bpy.props.StringProperty(
+        name="Footage", subtype="FILE_PATH", description="Clip (5 to 12 s) or photo of somebody who agreed, looking "
+                                                         "roughly into the camera")
 
 
 def settings(context: bpy.types.Context) -> PARLEY_PG_character:

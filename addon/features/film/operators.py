@@ -93,7 +93,7 @@ def _summary(job: Job) -> str:
     result = job.result or {}
     scene = f", and {Path(result['scene']).name}" if result.get("scene") else ""
     return (f"{Path(result.get('out', '')).name}: {result.get('seconds', 0):.1f} s, {result.get('frames', 0)} frames, "
-            f"made in {result.get('spent', 0):.0f} s{scene}.")
+            f"made in {result.get('spent', 0):.0f} s{scene}. {result.get('quality', '')}").strip()
 
 
 class PARLEY_OT_open_folder(ParleyOperator, bpy.types.Operator):

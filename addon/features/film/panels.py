@@ -42,3 +42,21 @@ class PARLEY_PT_film(ParleyPanel, bpy.types.Panel):
         button(self.layout, PARLEY_OT_render_film, context, big=True, explain=not running(TITLE),
                icon="RENDER_ANIMATION")
         draw_job(self.layout, context, (TITLE,))
+
+
+class PARLEY_PT_film_amounts(ParleyPanel, bpy.types.Panel):
+    """How much of each in the film"""
+
+    bl_idname = "PARLEY_PT_film_amounts"
+    bl_label = "Amounts"
+    bl_parent_id = PARLEY_PT_film.bl_idname
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012 - Blender reads a plain class attribute
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Factors by part of the face; a film is made whole, so they can't be turned afterwards."""
+        settings, layout = context.scene.parley_performance, self.layout
+        layout.use_property_split, layout.use_property_decorate = True, False
+        for names in (("mouth", "upper_face", "brows"), ("head_pitch", "head_yaw", "head_roll")):
+            column = layout.column(align=True)
+            for name in names:
+                column.prop(settings, name)

@@ -12,14 +12,26 @@ import bpy
 import numpy as np
 from bpy_extras.io_utils import ExportHelper, ImportHelper
 
-from ...bl import pose_targets, space, targets
-from ...core import face_model, livelink, mapping, mapping_geometry, mapping_pose, mapping_text, performance
+from ...bl import pose_targets, space, targets, worker
+from ...core import (
+    face_model,
+    livelink,
+    mapping,
+    mapping_align,
+    mapping_geometry,
+    mapping_pose,
+    mapping_text,
+    performance,
+)
 from ...core.errors import ParleyError, UserInputError
+from ...core.jobs import Job
+from ...core.thread_job import Report
 from ...core.timing import FrameClock
 from ...ui.operator_base import ParleyOperator
 from .properties import read, settings, store
 
 _GEOMETRY = "geometry"
+SOLVE_TITLE = "Solve from Geometry"
 
 _UNSET = -1048574
 """A frame below every frame of Blender: nothing was given."""
@@ -58,8 +70,7 @@ class PARLEY_OT_retarget_solve(_OnMeshes, ParleyOperator, bpy.types.Operator):
     """Find by how they move the face which combinations of shape keys show each of the 52 shapes; names don't matter"""
 
     bl_idname = "parley.retarget_solve"
-    bl_label = "Solve from Geometry"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012 - Blender reads a plain class attribute
+    bl_label = SOLVE_TITLE
     face_model: bpy.props.StringProperty(
         name="Face Model", subtype="FILE_PATH", description="Face model with the 52 shapes; empty for the built-in")
     sparsity: bpy.props.FloatProperty(
@@ -68,25 +79,55 @@ class PARLEY_OT_retarget_solve(_OnMeshes, ParleyOperator, bpy.types.Operator):
         name="Symmetry", default=0.05, min=0.0, max=1.0, description="Larger: left and right keys used more alike")
     prior: bpy.props.FloatProperty(
         name="Likeness", default=0.5, min=0.0, max=2.0, description="Larger: rather the one key that moves alike")
+    wait: bpy.props.BoolProperty(
+        name="Wait", options={"SKIP_SAVE"}, description="Return when the list is filled; for scripts")
+
+    @classmethod
+    def disabled_reason(cls, context: bpy.types.Context) -> str | None:
+        """No mesh, or another job."""
+        return super().disabled_reason(context) or worker.busy_reason()
 
     def perform(self, context: bpy.types.Context) -> str:
-        """Fill the list."""
+        """Read the meshes, solve in a thread; its end fills the list."""
         found = targets.selected(context)
-        context.window_manager.progress_begin(0, 1)
-        try:
-            shapes, keys = targets.joined(found)
-            terms = mapping_geometry.Settings(l1=self.sparsity, symmetry=self.symmetry, prior=self.prior)
-            solution = mapping_geometry.solve(shapes, keys, _our_shapes(bpy.path.abspath(self.face_model)), terms)
-        finally:
-            context.window_manager.progress_end()
-        if not solution.pairs:
-            raise UserInputError("No shape key of the selected meshes moves like any of the 52 shapes; is the "
-                                 "character's face selected?")
-        chosen = settings(context)
-        store(chosen, solution.pairs)
-        worst = sorted(solution.residual.items(), key=lambda item: -item[1])
-        chosen.residuals = "\n".join(f"{name}: {value:.0%}" for name, value in worst)
-        return f"{_mapped(solution.pairs, found)} On average {solution.mean:.0%} of a shape's movement can't be shown."
+        meshes, path, name = targets.raws(found), bpy.path.abspath(self.face_model), context.scene.name
+        terms = mapping_geometry.Settings(l1=self.sparsity, symmetry=self.symmetry, prior=self.prior)
+
+        def work(report: Report) -> dict[str, Any]:
+            report("Reading the face model", 0, 1)
+            ours = _our_shapes(path)
+            shapes, keys = mapping_align.joined(meshes)
+            return {"solution": mapping_geometry.solve(shapes, keys, ours, terms, report)}
+
+        def finish(job: Job) -> str:
+            said = _solved(name, (job.result or {})["solution"], [mesh.name for mesh in meshes])
+            worker.remember(SOLVE_TITLE)
+            return said
+
+        worker.start_thread(work, SOLVE_TITLE, finish, [])
+        if self.wait or bpy.app.background:
+            worker.wait()
+            if worker.outcome().error:
+                raise UserInputError(worker.outcome().error)
+            return worker.outcome().text
+        return "Solving; the sidebar shows how far it is."
+
+
+def _solved(name: str, solution: mapping_geometry.Solution, meshes: list[str]) -> str:
+    """Fill the list of the scene `name`; returns the line to report."""
+    scene = bpy.data.scenes.get(name)
+    if scene is None:
+        raise UserInputError(f"The scene {name} was deleted meanwhile.")
+    if not solution.pairs:
+        raise UserInputError("No shape key of the selected meshes moves like any of the 52 shapes; is the "
+                             "character's face selected?")
+    chosen = scene.parley_retarget
+    store(chosen, solution.pairs)
+    worst = sorted(solution.residual.items(), key=lambda item: -item[1])
+    chosen.residuals = "\n".join(f"{shape}: {value:.0%}" for shape, value in worst)
+    counted = [bpy.data.objects[mesh] for mesh in meshes if mesh in bpy.data.objects]
+    said = _mapped(solution.pairs, targets.of(item for item in counted if item.data.shape_keys is not None))
+    return f"{said} On average {solution.mean:.0%} of a shape's movement can't be shown."
 
 
 class PARLEY_OT_retarget_apply(_OnMeshes, ParleyOperator, bpy.types.Operator):
@@ -199,7 +240,10 @@ def apply(context: bpy.types.Context, path: Path, start: float | None = None,
     options = mapping.Options(chosen.amount, chosen.smooth, grams)
     values = mapping.evaluate(pairs, act.expression, act.names, clock.rate, options)
     motions = _motions(chosen, act)
-    written = targets.write(found, values, frames, take or path.name)
+    shown = {(pair.mesh, pair.target): pair.sources for pair in pairs if pair.enabled} if chosen.live else None
+    # The amounts are the active object's, where that is one of the meshes.
+    found.sort(key=lambda target: target.item != context.object)
+    written = targets.write(found, values, frames, take or path.name, shown)
     if motions:
         written.notes += pose_targets.write(chosen.head, motions, frames, take or path.name).notes
     scene.frame_end = max(scene.frame_end, int(frames[-1]))

@@ -9,8 +9,9 @@ from typing import Any
 
 import bpy
 
-from ...ui.panel_base import ParleyPanel, button, message
+from ...ui.panel_base import ParleyPanel, button, draw_job, message
 from .operators import (
+    SOLVE_TITLE,
     PARLEY_OT_import_live_link,
     PARLEY_OT_retarget_apply,
     PARLEY_OT_retarget_auto_map,
@@ -20,7 +21,7 @@ from .operators import (
 )
 from .properties import settings
 
-_SURE = 0.8
+_SURE, _CERTAIN = 0.8, 0.995
 _RESIDUALS_SHOWN = 6
 
 
@@ -34,12 +35,13 @@ class PARLEY_UL_retarget_pairs(bpy.types.UIList):
         """One row: use, key, sources, confidence."""
         row = layout.row(align=True)
         row.prop(item, "enabled", text="")
-        part = row.split(factor=0.42)
+        part = row.split(factor=0.5)
         part.active = item.enabled
         part.label(text=item.target, icon="NONE" if item.confidence >= _SURE else "QUESTION")
         rest = part.row(align=True)
         rest.prop(item, "sources", text="", emboss=False)
-        rest.label(text=f"{item.confidence:.0%}")
+        if item.confidence < _CERTAIN:
+            rest.label(text=f"{item.confidence:.0%}")
 
 
 class PARLEY_PT_retarget(ParleyPanel, bpy.types.Panel):
@@ -47,7 +49,7 @@ class PARLEY_PT_retarget(ParleyPanel, bpy.types.Panel):
 
     bl_idname = "PARLEY_PT_retarget"
     bl_label = "Retarget"
-    bl_order = 40
+    bl_order = 5
     bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012 - Blender reads a plain class attribute
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -55,7 +57,8 @@ class PARLEY_PT_retarget(ParleyPanel, bpy.types.Panel):
         chosen, layout = settings(context), self.layout
         column = layout.column(align=True)
         button(column, PARLEY_OT_retarget_auto_map, context, icon="SORTALPHA")
-        column.operator(PARLEY_OT_retarget_solve.bl_idname, icon="MESH_DATA")
+        button(column, PARLEY_OT_retarget_solve, context, explain=False, icon="MESH_DATA")
+        draw_job(layout, context, (SOLVE_TITLE,))
         row = layout.row(align=True)
         row.operator(PARLEY_OT_retarget_load_preset.bl_idname, icon="FILE_FOLDER", text="Load Preset")
         row.operator(PARLEY_OT_retarget_save_preset.bl_idname, icon="FILE_TICK", text="Save Preset")
@@ -68,6 +71,7 @@ class PARLEY_PT_retarget(ParleyPanel, bpy.types.Panel):
         column.prop(chosen, "filepath")
         if chosen.filepath.lower().endswith(".csv"):
             column.prop(chosen, "timecode_fps")
+        column.prop(chosen, "live")
         column.prop(chosen, "amount")
         column.prop(chosen, "smooth")
         button(layout, PARLEY_OT_retarget_apply, context, icon="ACTION")

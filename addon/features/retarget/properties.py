@@ -56,6 +56,10 @@ class PARLEY_PG_retarget(bpy.types.PropertyGroup):
     timecode_fps: bpy.props.FloatProperty(
         name="Recording Rate", default=60.0, min=1.0, max=240.0,
         description="Frames per second by which the recording's timecode counts, as set in the app")
+    live: bpy.props.BoolProperty(
+        name="Live Amounts",
+        description="Amounts on the active mesh stay adjustable after Apply, and can be keyed: drivers multiply them "
+                    "into the shape keys. Off: the sliders themselves are keyed, as other exporters expect it")
     amount: bpy.props.FloatProperty(
         name="Amount", default=1.0, min=0.0, soft_max=2.0, max=5.0, description="Factor of every shape key's weight")
     smooth: bpy.props.FloatProperty(

@@ -13,19 +13,23 @@ from pathlib import Path
 import bpy
 
 from ...bl import compat, worker
-from ...core import backend_setup
+from ...core import backend_setup, manual, probe
 from ...core.backend_setup import Plan, SetupRun, masked
 from ...core.errors import ParleyError, UserInputError
 from ...core.jobs import Job
+from ...core.probe import Probe
 from ...ui.operator_base import ParleyOperator
 
 CHECK_TITLE = "Check"
+NAME_WIDTH = 18
+"""Where the values stand in the lines of the report."""
 
 
 @dataclass
 class _State:
     run: SetupRun | None = None
     report: str = ""
+    probe: Probe | None = None
 
 
 _state = _State()
@@ -37,15 +41,21 @@ def setup_run() -> SetupRun | None:
 
 
 def report() -> str:
-    """What *Check* found, without private paths."""
-    return _state.report
+    """What *Check* found, without private paths; "" before it was pressed."""
+    if not _state.report:
+        return ""
+    probe = _state.probe
+    drawn = "was not tested" if probe is None else "is being tested…" if probe.running else probe.text
+    return masked(f"{_state.report}\n  {'EEVEE':<16}{drawn}")
 
 
 def forget() -> None:
     """Stop a set-up and forget what was found, for the add-on's end."""
     if _state.run is not None:
         _state.run.cancel()
-    _state.run, _state.report = None, ""
+    if _state.probe is not None:
+        _state.probe.cancel()
+    _state.run, _state.report, _state.probe = None, "", None
 
 
 def source(context: bpy.types.Context) -> Path:
@@ -106,21 +116,19 @@ class PARLEY_OT_set_up_backend(ParleyOperator, bpy.types.Operator):
         """Already running, no network wanted, nothing to install."""
         if _state.run is not None and _state.run.running:
             return "The set-up is running."
-        if worker.runner().busy:
-            return f"{worker.runner().job.title} is running; wait for it or cancel it."
-        if not bpy.app.online_access:
-            return "Online access is off; allow it in Preferences › System › Network."
+        if worker.busy_reason():
+            return worker.busy_reason()
         try:
-            source(context)
+            _plan(context)
         except ParleyError as error:
             return str(error)
-        return None
+        return None if bpy.app.online_access else "Online access is off; allow it in Preferences › System › Network."
 
     def perform(self, context: bpy.types.Context) -> str:
         """Start it; the preferences show how far it is."""
         _base.cache_clear()
         wanted = _plan(context)
-        worker.runner().close()  # a warm worker would keep files of the old environment open
+        worker.let_go()  # a warm worker would keep files of the old environment open
         _state.run = SetupRun(wanted, worker.managed_interpreter().parents[1])
         worker.watch(_state.run.tick)
         return f"Setting up the backend from {', '.join(backend_setup.ADDRESSES)}."
@@ -145,35 +153,49 @@ class PARLEY_OT_cancel_setup(ParleyOperator, bpy.types.Operator):
 
 
 class PARLEY_OT_check_backend(ParleyOperator, bpy.types.Operator):
-    """Ask the backend what is installed and what is missing"""
+    """Look what is installed, what is missing, and whether EEVEE draws without a window"""
 
     bl_idname = "parley.check_backend"
     bl_label = "Check"
     wait: bpy.props.BoolProperty(
         name="Wait", options={"SKIP_SAVE"}, description="Return when the report is there; for scripts")
+    probe: bpy.props.BoolProperty(
+        name="Test EEVEE", default=True, options={"SKIP_SAVE"},
+        description="Also have a Blender without a window draw a test picture, which takes some seconds")
 
     @classmethod
     def disabled_reason(cls, context: bpy.types.Context) -> str | None:
-        """No backend, or another job."""
-        return worker.disabled_reason()
+        """Another job."""
+        return worker.busy_reason()
 
     def perform(self, context: bpy.types.Context) -> str:
-        """Start the worker's doctor."""
-        worker.start("doctor", {}, CHECK_TITLE, _keep_report)
+        """Start the worker's doctor, where there is a backend, and the test picture."""
+        if _state.probe is not None:
+            _state.probe.cancel()
+        _state.probe = Probe(probe.program(bpy.app.binary_path), compat.engine("eevee")) if self.probe else None
+        if _state.probe is not None:
+            worker.watch(_state.probe.tick)
+        missing = worker.missing_backend()
+        if missing is None:
+            worker.start("doctor", {}, CHECK_TITLE, _keep_report)
+        else:
+            _keep_report(Job(result={"report": missing}))
         if self.wait or bpy.app.background:
             worker.wait()
-            if worker.outcome().error:
+            if _state.probe is not None:
+                _state.probe.wait()
+            if worker.outcome().error and missing is None:
                 raise UserInputError(worker.outcome().error)
-        return "Checking the backend."
+        return "Checking."
 
 
 def _keep_report(job: Job) -> str:
     machine = f"{platform.system()} {platform.machine()}"
     facts = {"graphics": graphics(), "render engine": compat.engine("eevee"), "interpreter": worker.interpreter(),
-             "log": worker.runner().log}
+             "log": worker.log_path()}
     lines = [f"Blender {bpy.app.version_string}, Python {platform.python_version()}, {machine}",
              *(f"  {name:<16}{value}" for name, value in facts.items()), str((job.result or {}).get("report", ""))]
-    _state.report = masked("\n".join(lines))
+    _state.report = "\n".join(lines)
     return "The backend answers; its report is below."
 
 
@@ -185,6 +207,46 @@ def graphics() -> str:
 
     platform_ = gpu.platform
     return f"{platform_.vendor_get()} {platform_.renderer_get()} {platform_.version_get()}"
+
+
+class PARLEY_OT_open_manual(ParleyOperator, bpy.types.Operator):
+    """Show the manual, with pictures, in the browser; it lies on this computer"""
+
+    bl_idname = "parley.open_manual"
+    bl_label = "Manual"
+
+    def perform(self, context: bpy.types.Context) -> str:
+        """Make a page of it and leave the rest to the system."""
+        path = manual_page()
+        bpy.ops.wm.url_open(url=path.as_uri())
+        return f"The manual: {path}"
+
+
+def manual_page() -> Path:
+    """The manual as a page; raises `UserInputError` if it can't be written."""
+    source = Path(__file__).resolve().parents[2] / "help.md"
+    target = worker.data_folder() / "manual.html"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(manual.page(source.read_text(encoding="utf-8"), source.parent), encoding="utf-8")
+    except OSError as error:
+        raise UserInputError(f"The manual can't be shown ({error}); read {source} instead.") from error
+    return target
+
+
+class PARLEY_OT_hide_hint(ParleyOperator, bpy.types.Operator):
+    """Don't show this again"""
+
+    bl_idname = "parley.hide_hint"
+    bl_label = "Got It"
+
+    def perform(self, context: bpy.types.Context) -> str:
+        """Remember it on this computer."""
+        kept = worker.preferences()
+        if kept is not None:
+            kept.hint = False
+            context.preferences.is_dirty = True
+        return "The hint stays away; the manual is under the question mark."
 
 
 class PARLEY_OT_copy_report(ParleyOperator, bpy.types.Operator):
@@ -200,5 +262,5 @@ class PARLEY_OT_copy_report(ParleyOperator, bpy.types.Operator):
 
     def perform(self, context: bpy.types.Context) -> str:
         """To the clipboard."""
-        context.window_manager.clipboard = _state.report
+        context.window_manager.clipboard = report()
         return "The report is on the clipboard."

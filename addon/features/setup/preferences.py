@@ -15,6 +15,9 @@ from ...core.backend_setup import ADDRESSES
 from ...ui.panel_base import button, draw_job, message, running
 from . import operators
 
+WITHOUT = ("There is no backend yet. Animate works without it, by the instant engine; films, heads from footage and "
+           "what is learned from a clip need it: set it up below, or name an interpreter that has it.")
+
 
 class PARLEY_AP_preferences(bpy.types.AddonPreferences):
     """What Parley remembers on this computer"""
@@ -34,6 +37,9 @@ class PARLEY_AP_preferences(bpy.types.AddonPreferences):
         name="Parley", subtype="FILE_PATH",
         description="Folder or wheel of Parley's backend; empty for the one that comes with the add-on")
 
+    hint: bpy.props.BoolProperty(
+        name="First Steps", default=True, description="Show the first steps in the sidebar until there is a head")
+
     def draw(self, context: bpy.types.Context) -> None:
         """Interpreter and state first, then the set-up."""
         layout = self.layout
@@ -41,16 +47,15 @@ class PARLEY_AP_preferences(bpy.types.AddonPreferences):
         column.use_property_split, column.use_property_decorate = True, False
         column.prop(self, "interpreter")
         missing = worker.missing_backend()
-        message(column, context, missing or f"Backend: {worker.interpreter()}", "INFO" if missing else "CHECKMARK")
-        busy = running(operators.CHECK_TITLE)
-        button(layout, operators.PARLEY_OT_check_backend, context, explain=not missing and not busy, icon="VIEWZOOM")
+        said = WITHOUT if missing == worker.NO_BACKEND else missing or f"Backend: {worker.interpreter()}"
+        message(column, context, said, "INFO" if missing else "CHECKMARK")
+        button(layout, operators.PARLEY_OT_check_backend, context, explain=not running(operators.CHECK_TITLE),
+               icon="VIEWZOOM")
         draw_job(layout, context, (operators.CHECK_TITLE,))
         if operators.report():
-            box = layout.box()
-            for line in operators.report().splitlines():
-                box.label(text=line)
-            box.operator(operators.PARLEY_OT_copy_report.bl_idname, icon="COPYDOWN")
+            _draw_report(layout.box())
         self._draw_setup(layout.box(), context)
+        layout.prop(self, "hint")
 
     def _draw_setup(self, box: Any, context: bpy.types.Context) -> None:
         column = box.column()
@@ -73,3 +78,18 @@ class PARLEY_AP_preferences(bpy.types.AddonPreferences):
             small.label(text="Commands:")
             for line in shown.splitlines():
                 small.label(text=line)
+
+
+def _draw_report(box: Any) -> None:
+    """The report, facts in two columns as far as they are such."""
+    column = box.column(align=True)
+    column.scale_y = 0.8
+    for line in operators.report().splitlines():
+        name, value = line[:operators.NAME_WIDTH].strip(), line[operators.NAME_WIDTH:].strip()
+        if line.startswith("  ") and value and "  " not in name:
+            row = column.split(factor=0.25)
+            row.label(text=name)
+            row.label(text=value)
+        else:
+            column.label(text=line)
+    box.operator(operators.PARLEY_OT_copy_report.bl_idname, icon="COPYDOWN")

@@ -1,0 +1,1 @@
+"""A character to other programs: glTF, FBX, USD, Live Link Face CSV, Performance."""

@@ -1,0 +1,178 @@
+"""How single pictures mislead: ``python -m blender_assets.head.learn_still WORK LANDMARKS INDEX`` writes `still.npz`.
+
+Random heads are drawn by Blender as for the round-trip benchmark, but with another seed, and tracked like photos; ridge
+regression on principal components tells from the solved picture by how much the pose is off and what some expressions
+really weigh. Beside them stand single frames of people of the train split, whose whole clips say what the frame alone
+does not: without them the guess turns everybody's head by the mean difference of drawn and filmed faces. Their turns
+are freed of the mean. Mirror images count as well. Run it again when the landmarks of `parley_head.npz` change: a file
+for another head is not used.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from blender_assets.head.learn_identity import person_of, read_index, validate_people
+from ml_backend.artefacts.schema import save_fields
+from ml_backend.blender import find_blender
+from ml_backend.config import head_model
+from ml_backend.errors import UserInputError
+from ml_backend.face_model.look import hairstyles
+from ml_backend.face_model.model import FaceModel, load
+from ml_backend.face_model.synthesis import rotation_matrix
+from ml_backend.reconstruct import landmarks, photo_prior, pose, still
+from ml_backend.reconstruct.fit import first_view, fit_landmarks
+from ml_backend.reconstruct.photo_prior import TURN_UNIT, PhotoPrior
+from ml_backend.reconstruct.points import Rig, rig
+
+SEED, HEADS = 4201, 1500
+COMPONENTS, RIDGE = 60, 400.0
+PEOPLE = 0.8
+"""Weight of all frames of people beside that of all heads: those are measured less well, but real."""
+LEAST = 1e-3
+"""A component's spread beside the first one's below which it is noise."""
+GUESSED = ("jawOpen", "mouthPucker", "mouthSmileLeft", "mouthSmileRight", "eyeBlinkLeft", "eyeBlinkRight",
+           "browInnerUp")
+"""Channels whose guess is better on frames of unseen people; others' is not."""
+SAMPLED, PICKED = 120, 20
+"""Frames of a clip that tell its person, and those that are solved by themselves."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """N solved pictures: target (N, L, 3), expression (N, K), angles (N, 3); the truth: turn (N, 3), weights (N, K)."""
+
+    target: np.ndarray
+    expression: np.ndarray
+    angles: np.ndarray
+    turn: np.ndarray
+    weights: np.ndarray
+
+
+def solved(marks: np.ndarray, size: np.ndarray, pose_truth: np.ndarray, weights: np.ndarray, points: Rig) -> Sample:
+    """Solve landmarks (N, 478, 3) of pictures of `size` (2,), each by itself; those without a face (NaN) left out."""
+    rows: list[tuple[np.ndarray, ...]] = []
+    for mark, true, weight in zip(marks, pose_truth.astype(float), weights, strict=True):
+        if not np.isfinite(mark).all():
+            continue
+        found = still.solve(first_view(mark[None, points.index].astype(float), points, size), points)
+        rotation = found.view.rotation[0]
+        turn = Rotation.from_matrix(rotation.T @ rotation_matrix(true[None, :3])[0]).as_rotvec()
+        rows.append((found.target[0], found.expression[0], pose.angles_of(rotation[None])[0], turn, weight))
+    return Sample(*(np.stack(column) for column in zip(*rows, strict=True)))
+
+
+def mirrored(sample: Sample, points: Rig) -> Sample:
+    """The same pictures in a mirror."""
+    distance = np.linalg.norm(points.mean[:, None] * [-1, 1, 1] - points.mean[None], axis=-1)
+    other = [points.names.index(_other(name)) for name in points.names]
+    flip = np.array([1, -1, -1])
+    return Sample(sample.target[:, distance.argmin(1)] * [-1, 1, 1], sample.expression[:, other], sample.angles * flip,
+                  sample.turn * flip, sample.weights[:, other])
+
+
+def _other(name: str) -> str:
+    """The channel of the other side, or `name` itself."""
+    for side, instead in (("Left", "Right"), ("Right", "Left")):
+        if name.endswith(side):
+            return name.removesuffix(side) + instead
+    return name
+
+
+def learn(heads: Sample, people: Sample | None, points: Rig) -> PhotoPrior:
+    """Ridge on whitened principal components of the landmarks, on solved channels and angles.
+
+    `people`, whose turns are freed of their mean, weigh `PEOPLE` times as much as all `heads`.
+    """
+    parts = [_doubled(heads, points)] + ([] if people is None else [_doubled(people, points)])
+    whole = [np.concatenate(fields) for fields in zip(*(vars(part).values() for part in parts), strict=True)]
+    target, expression, angles, turn, weights = whole
+    count = len(parts[0].angles)
+    share = np.full(len(angles), PEOPLE * count / max(len(angles) - count, 1))
+    share[:count] = 1
+    places = photo_prior.moved(target, points.mean)
+    centre = places.mean(0)
+    _, spread, modes = np.linalg.svd(places - centre, full_matrices=False)
+    scale = np.maximum(spread[:COMPONENTS], LEAST * spread[0]) / np.sqrt(len(places))
+    modes = modes[:COMPONENTS] / scale[:, None]
+    inputs = photo_prior.features((places - centre) @ modes.T, expression, angles)
+    wanted = np.concatenate([turn / TURN_UNIT, weights[:, [points.names.index(name) for name in GUESSED]]], 1)
+    middle, level = share @ inputs / share.sum(), share @ wanted / share.sum()
+    scaled = (inputs - middle) * share[:, None]
+    gram = scaled.T @ (inputs - middle) + RIDGE * np.eye(inputs.shape[1])
+    found = np.linalg.solve(gram, scaled.T @ (wanted - level)).T
+    return PhotoPrior(points.mean.astype(np.float32), np.array(points.names), np.array(GUESSED),
+                      centre.astype(np.float32), modes.astype(np.float32), found.astype(np.float32),
+                      (level - found @ middle).astype(np.float32))
+
+
+def _doubled(sample: Sample, points: Rig) -> Sample:
+    """`sample` and its mirror image."""
+    pairs = zip(vars(sample).values(), vars(mirrored(sample, points)).values(), strict=True)
+    return Sample(*(np.concatenate(pair) for pair in pairs))
+
+
+def people(folder: Path, index: Path, points: Rig, model: FaceModel) -> Sample:
+    """Frames of the clips in `folder` of the train split, solved alone, with what the whole clip says about them."""
+    splits = read_index(index)
+    unseen = validate_people(splits)
+    found = []
+    for stem, split in sorted(splits.items()):
+        path = folder / "clips" / f"{stem}.npz"
+        if split == "train" and person_of("clips", stem) not in unseen and path.is_file():
+            found.append(_of_clip(path, points, model))
+    whole = Sample(*(np.concatenate(column) for column in zip(*(vars(one).values() for one in found), strict=True)))
+    return replace(whole, turn=whole.turn - whole.turn.mean(0))
+
+
+def _of_clip(path: Path, points: Rig, model: FaceModel) -> Sample:
+    with np.load(path, allow_pickle=False) as data:
+        marks, size, fps = data["landmarks"], data["size"], float(data["fps"])
+    step = max(1, len(marks) // SAMPLED)
+    clip = fit_landmarks(marks[::step], size, model, fps / step)
+    known = np.flatnonzero(clip.found)
+    known = known[np.unique(np.linspace(0, len(known) - 1, PICKED).round().astype(int))]
+    truth = np.concatenate([clip.rotation, clip.translation], 1)[known]
+    return solved(marks[::step][known], size, truth, clip.expression[known], points)
+
+
+def draw_and_measure(work: Path, count: int, model: FaceModel, model_file: Path, blender: str | None) -> Sample:
+    """Draw `count` heads in `work`, or take up what lies there, find their landmarks and solve them."""
+    # Heads are the benchmark's, which an installed Parley does not have.
+    from tests.benchmarks import face_heads, face_roundtrip
+
+    heads = face_heads.draw(model, count, SEED, hairstyles(model_file))
+    images = face_roundtrip.pictures(heads, find_blender(blender), work.resolve(), model_file)
+    marks = np.full((count, 478, 3), np.nan, np.float32)
+    for number, image in enumerate(images):
+        try:
+            marks[number] = landmarks.detect([image]).landmarks[0]
+        except UserInputError:
+            continue  # no face in it: nothing to learn from
+    return solved(marks, np.full(2, face_heads.SIZE), heads.pose, heads.expression, rig(model))
+
+
+def main() -> None:
+    """Command line entry."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("work", type=Path, help="folder for pictures, 0.3 s each")
+    parser.add_argument("landmarks", type=Path, help="folder with clips/*.npz")
+    parser.add_argument("index", type=Path, help="the clips' index.csv: its validate split is left out")
+    parser.add_argument("--heads", type=int, default=HEADS)
+    parser.add_argument("--blender", help="executable; default: the one that Parley finds")
+    options = parser.parse_args()
+    model_file = head_model()
+    model = load(model_file)
+    points = rig(model)
+    heads = draw_and_measure(options.work, options.heads, model, model_file, options.blender)
+    met = people(options.landmarks, options.index, points, model)
+    save_fields(learn(heads, met, points), photo_prior.beside(model_file), photo_prior.SCHEMA, photo_prior.VERSION)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""The plates of a film: source frames with the head moved to where the speech wants it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ml_backend.artefacts import plates as plates_file
+from ml_backend.artefacts.performance import Performance
+from ml_backend.artefacts.plates import Plates
+from ml_backend.background.between import between
+from ml_backend.background.cleanplate import clean_plate, spread_picks
+from ml_backend.background.field import HeadShape, State, field
+from ml_backend.background.headwarp import Behind, move_head
+from ml_backend.background.plate_frames import PlateFrames, write_overlay
+from ml_backend.data.frames import FrameFolder, encode_png, frame_path, write_whole
+from ml_backend.face_model.model import FaceModel
+from ml_backend.reconstruct.cuts import shots
+from ml_backend.reconstruct.person import person_mask
+from ml_backend.talk.session import Session
+from ml_backend.talk.target import Target
+from ml_backend.terminal import hushed
+
+FOLDER, WHOLE = "plates", "scene_plates"
+WINDOW = 3.2
+"""Side of the picture in which the person is told from the room, in faces."""
+KEEP = 6
+
+
+class HeadMover:
+    """Makes the plate of any output frame.
+
+    Parameters
+    ----------
+    target : clip or photo
+    model : face model of its track
+    plates : matched
+    performance : whose expression will be rendered over them
+    """
+
+    def __init__(self, target: Target, model: FaceModel, plates: Plates, performance: Performance) -> None:
+        self._target, self._plates, self._performance = target, plates, performance
+        self._shape = head_shape(target, model)
+        self._shots = shots(target.cuts)
+        self._rooms: dict[int, Behind | None] = {}
+        self._masks: OrderedDict[int, np.ndarray] = OrderedDict()
+
+    def __call__(self, index: int) -> np.ndarray:
+        """(H, W, 3) uint8 RGB plate of output frame `index`."""
+        plates, track = self._plates, self._target.track
+        moment = float(plates.moments[index])
+        first, share = int(np.floor(moment)), moment % 1.0
+        picture = self._target.frames[first]
+        expression = track.expression[first]
+        if share > 0:
+            picture = between(picture, self._target.frames[first + 1], share)
+            expression = expression + np.float32(share) * (track.expression[first + 1] - expression)
+        plate = State(plates.own_pose[index], expression)
+        wanted = State(plates.pose[index], self._performance.expression[index])
+        moved = field(self._shape, plate, wanted)
+        room = self._room(int(plates.source[index]))
+        # Without a still room the mask has no say, and needn't be made.
+        mask = self._mask(int(plates.source[index])) if room is not None else None
+        return move_head(picture, moved, mask, room, self._shape.unit(plates.pose[index]))
+
+    def _room(self, source: int) -> Behind | None:
+        """The empty room of the shot that `source` is in, None where the camera moves."""
+        number = next(k for k, shot in enumerate(self._shots) if shot.start <= source < shot.stop)
+        if number not in self._rooms:
+            shot, track = self._shots[number], self._target.track
+            usable = np.zeros(len(track), bool)
+            usable[shot] = track.confidence[shot] > 0
+            unit = self._shape.unit(np.median(track.pose()[usable], 0))
+            self._rooms[number] = clean_plate(self._target.frames, spread_picks(usable), self._mask, unit)
+        return self._rooms[number]
+
+    def _mask(self, source: int) -> np.ndarray:
+        if source not in self._masks:
+            self._masks[source] = shows_person(self._target, source)
+            if len(self._masks) > KEEP:
+                self._masks.popitem(last=False)
+        return self._masks[source]
+
+
+def head_shape(target: Target, model: FaceModel) -> HeadShape:
+    """The target's mesh and camera."""
+    width, height = map(int, target.track.size)
+    return HeadShape(model, target.character.neutral_shape, float(target.track.focal), (width, height))
+
+
+def shows_person(target: Target, number: int) -> np.ndarray:
+    """(H, W) float32: how surely pixels around the face of source frame `number` show a person."""
+    flat = target.track.landmarks[number, :, :2]
+    low, high = flat.min(0), flat.max(0)
+    side = WINDOW * float((high - low).max())
+    return person_mask(target.frames[number], np.array([*((low + high) / 2 - side / 2), side]))
+
+
+def make_plates(session: Session, performance: Performance, target: Target, plates: Plates, *,
+                only: np.ndarray | None = None) -> PlateFrames:
+    """The plates' pictures, made once and kept in the take for composites, refiner and film alike.
+
+    With `only`, output frames that a preview shows, the others are left for the run that makes the film.
+    """
+    take = session.take
+    folder = take.path(FOLDER)
+
+    def work(progress: Callable[[int, int], None]) -> dict:
+        folder.mkdir(exist_ok=True)
+        wanted = range(len(plates.source)) if only is None else sorted({int(index) for index in only})
+        missing = [index for index in wanted if not frame_path(folder, index).exists()]
+        mover = HeadMover(target, session.model, plates, performance)
+        with hushed(take.path("logs/track.log")):
+            for done, index in enumerate(missing):
+                frame = target.frames[int(plates.source[index])]
+                write_overlay(frame_path(folder, index), frame, mover(index))
+                progress(len(wanted) - len(missing) + done + 1, len(wanted))
+        return {"frames": len(wanted)}
+
+    keys = {"plates": take.key("plates"), "motion": take.key("motion"), "character": take.key("character")}
+    facts = session.stage("plate_frames", "Turning the head in the plates", keys, [FOLDER], work)
+    if facts["frames"] < len(plates.source):
+        take.state["stages"]["plate_frames"]["complete"] = False  # the film's run goes on from here
+    return PlateFrames(target.frames, plates.source, folder)
+
+
+def whole_plates(session: Session, frames: PlateFrames, plates: Plates) -> tuple[Path, str]:
+    """The plates as Blender's image sequence wants them, one whole picture for each output frame.
+
+    Returns
+    -------
+    plates.json whose sources are numbers of these pictures, and their printf pattern
+    """
+    take = session.take
+    folder, index = take.path(WHOLE), take.path(f"{WHOLE}.json")
+
+    def work(progress: Callable[[int, int], None]) -> dict:
+        folder.mkdir(exist_ok=True)
+        for number in range(len(frames)):
+            path = frame_path(folder, number)
+            if not path.exists():
+                write_whole(path, encode_png(frames[number]))
+            progress(number + 1, len(frames))
+        numbers = np.arange(len(frames), dtype=np.int32)
+        plates_file.save(Plates(numbers, plates.pose, plates.key_frames), index)
+        return {"frames": len(frames)}
+
+    session.stage("whole_plates", "Writing plates for the scene", {"plates": take.key("plate_frames")},
+                  [WHOLE, index.name], work)
+    return index, FrameFolder(folder, len(frames)).pattern

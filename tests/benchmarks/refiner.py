@@ -1,0 +1,151 @@
+"""The refiner's figures: ``python -m tests.benchmarks refiner --data FOLDER [--minutes 2 …] [--out FOLDER]``.
+
+People the general weights never saw. Fitted to the first 12 s (or 60 %) of a clip, tested on what follows, with its own
+tracked performance: the composite as it is, general weights alone, fitted from scratch, fitted from general weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from ml_backend.config import head_model, refiner_weights
+from ml_backend.data.frames import read_png
+from ml_backend.face_model.model import load
+from ml_backend.metrics.image import Quality, measure
+from ml_backend.refine.apply import apply
+from ml_backend.refine.general import cell, mouth_box
+from ml_backend.refine.losses import feature_weights
+from ml_backend.refine.train import fine_tune
+from tests.benchmarks.refiner_clips import CLIPS, RefinerClip, load_clip
+from tests.benchmarks.report import Figure, failures, table
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA, CACHE = ROOT.parent / "shared" / "data", ROOT / ".cache" / "benchmarks"
+SHEET_COLUMNS, SHEET_MOUTHS = 4, 24
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """Options of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks refiner", description=__doc__)
+    parser.add_argument("--data", type=Path, default=DATA, help="folder with clips/")
+    parser.add_argument("--clip", action="append", choices=CLIPS, help="only this clip; may be given several times")
+    parser.add_argument("--minutes", type=float, nargs="+", default=[2.0], help="budgets of the fine-tunings")
+    parser.add_argument("--steps", type=int, help="of a fine-tuning at most: on a busy machine a budget says little")
+    parser.add_argument("--general", type=Path, default=refiner_weights(), help="general weights (the embedded ones)")
+    parser.add_argument("--scratch", action="store_true", help="also fit without general weights")
+    parser.add_argument("--size", type=int, default=256, help="pixels of a crop at most")
+    parser.add_argument("--identity", default="auto", choices=("auto", "arcface", "embedded"))
+    parser.add_argument("--out", type=Path, default=CACHE / "refiner", help="table, sheet, weights and frames")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="drawn clips")
+    return parser.parse_args(words)
+
+
+def main(words: list[str]) -> int:
+    """Measure, say and write; 0 if every bar is met, else 1."""
+    options = parse(words)
+    options.out.mkdir(parents=True, exist_ok=True)
+    model, figures, rows, mouths = load(head_model()), [], [], []
+    for name in options.clip or CLIPS:
+        clip = load_clip(options.data, name, model, options.cache, options.size)
+        found = systems(clip, options)
+        rows += [{"clip": name, "system": system, **quality.as_dict(), "seconds": round(seconds, 1)}
+                 for system, (quality, seconds, _) in found.items()]
+        figures += judge(name, found)
+        mouths += pick_mouths(clip, list(found.values())[-1][2])
+        sys.stdout.write(table(figures[-4:]))
+        sys.stdout.flush()
+        write_rows(rows, options.out / "refiner.csv")
+        write_sheet(mouths, options.out / "mouths.png")
+    missed = failures(figures)
+    sys.stdout.write(f"{len(missed)} of {len(figures)} bars are not met.\n")
+    return 1 if missed else 0
+
+
+def systems(clip: RefinerClip, options: argparse.Namespace) -> dict[str, tuple[Quality, float, list[np.ndarray]]]:
+    """Quality on the test part, seconds of fitting and frames of each way to refine; the best way comes last."""
+    raw = list(clip.split(False)[0])
+    out = {"raw": (quality(clip, raw), 0.0, raw)}
+    ways: list[tuple[str, float, Path | None]] = []
+    if options.scratch:
+        ways += [(f"scratch {minutes:g} min", minutes, None) for minutes in options.minutes]
+    if options.general is not None:
+        ways += [("general", 0.0, options.general)]
+        ways += [(f"general + {minutes:g} min", minutes, options.general) for minutes in options.minutes]
+    for name, minutes, general in ways:
+        out[name] = fitted(clip, name, minutes, general, options)
+        sys.stdout.write(f"{clip.name} {name}: {asdict(out[name][0])}\n")
+        sys.stdout.flush()
+    return out
+
+
+def fitted(clip: RefinerClip, name: str, minutes: float, general: Path | None, options: argparse.Namespace
+           ) -> tuple[Quality, float, list[np.ndarray]]:
+    """Fit one way, apply to the test part, measure."""
+    weights = options.out / f"{clip.name} {name}.safetensors"
+    composites, real, landmarks = clip.split(True)
+    begun = time.monotonic()
+    report = fine_tune(composites, real, landmarks, weights, minutes=minutes, general=general,
+                       identity=options.identity, resume=False, max_steps=options.steps if minutes else None)
+    seconds = time.monotonic() - begun
+    sys.stdout.write(f"{report.message} ({report.steps} steps, used: {report.used})\n")
+    folder = options.out / f"{clip.name} {name}"
+    test = clip.split(False)[0]
+    apply(list(test), weights, folder)
+    frames = [read_png(folder / f"{t:06d}.png")[..., :3] for t in range(len(test))]
+    return quality(clip, frames), seconds, frames
+
+
+def quality(clip: RefinerClip, frames: list[np.ndarray]) -> Quality:
+    """`frames` of the test part against the real ones."""
+    _, real, landmarks = clip.split(False)
+    weights = [feature_weights(points, (real.shape[1], real.shape[2]), mouth=4, eyes=2) for points in landmarks]
+    with torch.no_grad():
+        return measure(frames, real, weights, landmarks, consecutive=True)
+
+
+def judge(name: str, found: dict[str, tuple[Quality, float, list[np.ndarray]]]) -> list[Figure]:
+    """The bars of the issue for the last way."""
+    before, (after, _, _) = found["raw"][0], list(found.values())[-1]
+    room = min(0.03, 0.5 * (1 - before.ssim))
+    return [Figure("refiner", f"{name} PSNR gain", after.psnr - before.psnr, "dB", 1.5, note=f"{after.psnr:.2f} dB"),
+            Figure("refiner", f"{name} SSIM gain", after.ssim - before.ssim, "", room, note=f"{after.ssim:.4f}"),
+            Figure("refiner", f"{name} mouth sharpness", abs(np.log(after.mouth_sharpness)), "ln", float(np.log(1.4)),
+                   at_least=False, note=f"{before.mouth_sharpness:.2f} to {after.mouth_sharpness:.2f}"),
+            Figure("refiner", f"{name} flicker", after.flicker, "", 1.2, at_least=False)]
+
+
+def pick_mouths(clip: RefinerClip, frames: list[np.ndarray]) -> list[np.ndarray]:
+    """Composite, refined and real mouths side by side of frames from shut to open."""
+    composites, real, landmarks = clip.split(False)
+    opening = np.linalg.norm(landmarks[:, 13] - landmarks[:, 14], axis=1)
+    order = np.argsort(opening)[np.linspace(0, len(opening) - 1, 2 + SHEET_MOUTHS // len(CLIPS)).astype(int)[1:]]
+    out = []
+    for t in order:
+        box = mouth_box(landmarks[t], real.shape[1])
+        out.append(np.concatenate([cell(p, box) for p in (composites[t], frames[t], real[t])], 1))
+    return out
+
+
+def write_sheet(mouths: list[np.ndarray], path: Path) -> None:
+    """The mouths in columns, each row of three: composite, refined, real."""
+    shown = mouths[:SHEET_MOUTHS]
+    shown += [np.zeros_like(shown[0])] * (-len(shown) % SHEET_COLUMNS)
+    rows = [np.concatenate(shown[i:i + SHEET_COLUMNS], 1) for i in range(0, len(shown), SHEET_COLUMNS)]
+    cv2.imwrite(str(path), np.concatenate(rows)[..., ::-1])
+
+
+def write_rows(rows: list[dict], path: Path) -> None:
+    """The table as CSV."""
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)

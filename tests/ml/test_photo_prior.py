@@ -1,0 +1,79 @@
+"""The learned guess for single pictures: what it is made of, when it is used, and what it moves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from blender_assets.head import learn_still
+from ml_backend.artefacts.schema import save_fields
+from ml_backend.errors import ArtefactError
+from ml_backend.reconstruct import photo_prior, still
+from ml_backend.reconstruct.fit import first_view
+from ml_backend.reconstruct.points import rig
+from tests.ml.reconstruct_toys import SIZE, head, landmarks, weights
+
+
+def sample(count: int, seed: int, lag: float) -> learn_still.Sample:
+    """Heads whose pose is found `lag` of a turn short, and whose landmarks show that turn."""
+    random, points = np.random.default_rng(seed), rig(head())
+    angles = random.normal(0, 0.2, (count, 3)) * [1, 1, 0.3]
+    shown = np.sin(angles[:, 1])[:, None, None] * np.abs(points.mean[:, 2:]) * [0.1, 0, 0]
+    expression = random.uniform(0, 1, (count, len(points.names)))
+    target = points.mean + shown + random.normal(0, 1e-4, (count, *points.mean.shape))
+    return learn_still.Sample(target, expression, angles, lag * angles * [0, 1, 0], expression)
+
+
+def test_the_guess_finds_the_lag() -> None:
+    learned = learn_still.learn(sample(200, 0, 0.1), None, rig(head()))
+    other = sample(50, 1, 0.1)
+    turn, found = learned.guess(other.target, other.expression, other.angles)
+    assert np.corrcoef(turn[:, 1], other.turn[:, 1])[0, 1] > 0.9
+    assert found.shape == (50, len(learn_still.GUESSED)) and found.min() >= 0 and found.max() <= 1
+
+
+def test_people_keep_the_guess_from_turning_everybody() -> None:
+    heads = sample(200, 0, 0.0)
+    turned = replace(heads, turn=heads.turn + np.array([0.05, 0, 0]))
+    met = sample(200, 2, 0.0)
+    alone, beside = (learn_still.learn(turned, people, rig(head())).guess(met.target, met.expression, met.angles)[0]
+                     for people in (None, met))
+    assert abs(beside[:, 0].mean()) < 0.7 * abs(alone[:, 0].mean())
+
+
+def test_a_mirrored_face_turns_the_other_way() -> None:
+    learned, points = learn_still.learn(sample(200, 0, 0.1), None, rig(head())), rig(head())
+    one = sample(20, 3, 0.1)
+    other = learn_still.mirrored(one, points)
+    first, second = (learned.guess(s.target, s.expression, s.angles)[0] for s in (one, other))
+    assert first * [1, -1, -1] == pytest.approx(second, abs=5e-3)
+
+
+def test_the_guess_turns_a_part_of_the_way() -> None:
+    points = rig(head())
+    marks = landmarks(weights(1), np.array([[0.0, 0.2, 0, 0, 0.01, 0.7]]), np.zeros(len(points.identity)))
+    view = first_view(marks[:, points.index].astype(float), points, np.asarray(SIZE))
+    plain = learn_still.learn(sample(60, 0, 0.0), None, points)
+    bias = np.zeros_like(plain.bias)
+    bias[1] = 1.0
+    always = replace(plain, weights=np.zeros_like(plain.weights), bias=bias)
+    never = replace(always, bias=np.zeros_like(bias))
+    yaw = [still.pose.angles_of(still.solve(view, points, guess).view.rotation)[0, 1] for guess in (always, never)]
+    assert yaw[0] - yaw[1] == pytest.approx(still.TURN_BELIEF * photo_prior.TURN_UNIT, abs=0.02)
+
+
+def test_only_its_own_head_is_guessed_for() -> None:
+    points = rig(head())
+    moved = replace(points, mean=points.mean + 0.001)
+    assert photo_prior.prior_of(moved) is None
+    assert photo_prior.prior_of(replace(points, mean=points.mean[:-1])) is None
+
+
+def test_damaged_files_are_named(tmp_path) -> None:
+    plain = learn_still.learn(sample(60, 0, 0.0), None, rig(head()))
+    path = tmp_path / "still.npz"
+    save_fields(replace(plain, weights=plain.weights[:-1]), path, photo_prior.SCHEMA, photo_prior.VERSION)
+    with pytest.raises(ArtefactError, match="weights"):
+        photo_prior.read(path)

@@ -1,0 +1,127 @@
+"""Turning the head within a plate: the field of motion, the layers, the empty room, how far it may go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from ml_backend.background.cleanplate import clean_plate, spread_picks
+from ml_backend.background.field import Field, HeadShape, State, field
+from ml_backend.background.headwarp import Behind, move_head
+from ml_backend.background.residual import LIMIT, reachable_pose
+from tests.fixtures import small_model
+
+POSE = np.array([0, 0, 0, 0, 0, 0.8])
+STILL = np.zeros(3)
+
+
+@pytest.fixture(scope="module")
+def head() -> HeadShape:
+    model = small_model()
+    return HeadShape(model, model.mean_shape, 500.0, (320, 240))
+
+
+def turned(**axes: float) -> np.ndarray:
+    pose = POSE.copy()
+    for name, value in axes.items():
+        pose[("pitch", "yaw", "roll", "x", "y", "z").index(name)] += value
+    return pose
+
+
+def at(found: Field, x: int, y: int) -> np.ndarray:
+    return found.shift[y - found.box[1], x - found.box[0]]
+
+
+def test_the_same_head_does_not_move(head: HeadShape) -> None:
+    assert field(head, State(POSE, STILL), State(POSE, STILL)).largest == 0
+
+
+def test_a_shift_moves_the_head_whole_and_fades_out_around_it(head: HeadShape) -> None:
+    found = field(head, State(POSE, STILL), State(turned(x=0.01), STILL))
+    assert np.allclose(at(found, 160, 120), [-6.9, 0], atol=0.4)
+    assert np.allclose(at(found, 125, 110), [-6.5, 0], atol=0.3)  # beside the skull: hair
+    assert np.abs(found.shift[:, :4]).max() < 0.3 or found.box[0] == 0
+    below = [abs(float(at(found, 160, y)[0])) for y in range(170, found.box[3], 10)]
+    assert below == sorted(below, reverse=True) and below[-1] < below[0] / 2
+
+
+def test_a_turn_moves_what_is_near_more(head: HeadShape) -> None:
+    found = field(head, State(POSE, STILL), State(turned(yaw=0.1), STILL))
+    nose, side = (abs(float(at(found, x, 115)[0])) for x in (166, 122))
+    assert nose > 3 and nose > 1.2 * side
+
+
+def test_an_opening_jaw_moves_the_mouth_alone(head: HeadShape) -> None:
+    found = field(head, State(POSE, STILL), State(POSE, np.array([1.0, 0, 0])))
+    size = np.abs(found.shift[..., 1])
+    y, _ = np.unravel_index(int(size.argmax()), size.shape)
+    assert 4 < size.max() < 16 and y + found.box[1] > 120
+    assert np.abs(at(found, 160, 80)).max() < 0.3
+
+
+def test_a_head_outside_the_frame_moves_nothing(head: HeadShape) -> None:
+    found = field(head, State(turned(x=5.0), STILL), State(turned(x=5.01), STILL))
+    assert found.largest == 0
+    frame = np.zeros((240, 320, 3), np.uint8)
+    assert move_head(frame, found, None, None, 100.0) is frame
+
+
+def room(shift: float = 0.0) -> np.ndarray:
+    noise = gaussian_filter(np.random.default_rng(3).normal(size=(240, 360)), 3)
+    grey = np.clip(128 + 500 * noise, 0, 255)[:, 20 + round(shift) : 340 + round(shift)]
+    return np.dstack([grey, 0.8 * grey, 0.6 * grey]).astype(np.uint8)
+
+
+def person(x: float, y: float = 115.0) -> np.ndarray:
+    rows, columns = np.mgrid[:240, :320]
+    return np.clip(48 - np.hypot(columns - x, 0.8 * (rows - y)), 0, 1).astype(np.float32)
+
+
+def with_person(x: float, behind: np.ndarray) -> np.ndarray:
+    return np.where(person(x)[..., None] > 0.5, np.array([230, 40, 40], np.uint8), behind).astype(np.uint8)
+
+
+def clip(shift: Callable[[int], float]) -> tuple[list[np.ndarray], Callable[[int], np.ndarray]]:
+    places = [110 + 12 * k for k in range(9)]
+    return [with_person(x, room(shift(k))) for k, x in enumerate(places)], lambda k: person(places[k])
+
+
+def test_the_empty_room_is_found_behind_a_moving_person_by_a_still_camera_only() -> None:
+    frames, mask = clip(lambda k: 0)
+    found = clean_plate(frames, list(range(9)), mask, 100.0)
+    assert found is not None and found.known.mean() > 0.8
+    sure = found.known > 0.9
+    assert np.abs(found.image.astype(int) - room())[sure].max() == 0
+    frames, mask = clip(lambda k: 2.0 * k)
+    assert clean_plate(frames, list(range(9)), mask, 100.0) is None
+    assert clean_plate(frames, [0, 1], mask, 100.0) is None
+    assert spread_picks(np.arange(40) % 2 == 1)[:2] == [1, 3] and spread_picks(np.zeros(4, bool)) == []
+
+
+def test_over_a_known_room_only_the_person_moves() -> None:
+    shift = np.zeros((240, 320, 2), np.float32)
+    shift[..., 0] = -10 * np.exp(-((np.mgrid[:240, :320][1] - 160) / 90.0) ** 4)
+    moved = Field((0, 0, 320, 240), shift)
+    frame = with_person(160, room())
+    result = move_head(frame, moved, person(160), Behind(room(), np.ones((240, 320), np.float32)), 100.0)
+    truth = with_person(170, room())
+    rim = cv2.dilate(cv2.Canny((person(170) > 0.5).astype(np.uint8) * 255, 50, 100), np.ones((9, 9), np.uint8)) > 0
+    assert np.abs(result.astype(int) - truth)[~rim].mean() < 1.5
+    assert np.array_equal(result[:, 66:96], frame[:, 66:96])  # moved by 2 to 8 pixels, were it stretched along
+    torn = move_head(frame, moved, None, None, 100.0)
+    assert (np.abs(torn[115, 209:212].astype(int) - [230, 40, 40]) < 30).all()  # moved without a room too
+    assert np.abs(result.astype(int) - truth).mean() < np.abs(torn.astype(int) - truth).mean()
+
+
+def test_small_differences_are_met_and_large_ones_bounded() -> None:
+    plate = np.tile(POSE, (5, 1))
+    wanted = plate.copy()
+    wanted[:, 1] += [0.0, 0.05, 0.1, 0.5, -3.0]
+    shown = reachable_pose(wanted, plate)
+    assert np.allclose(shown[:2], wanted[:2])
+    assert 0.065 < shown[2, 1] < 0.1 and shown[3, 1] <= LIMIT[1] and np.isclose(shown[4, 1], -LIMIT[1], atol=1e-3)
+    assert np.array_equal(reachable_pose(wanted, plate, amount=0), plate)
