@@ -176,8 +176,10 @@ def inner_shade(model: FaceModel, shape: np.ndarray) -> np.ndarray:
     inside, lips = of_kind(model, "mouth"), shape[model.region("lips") > 0.5]
     if len(lips) and inside.any():
         depth = shape[inside, 2] - lips[:, 2].min()
-        rise = np.abs(shape[inside, 1] - lips[:, 1].mean())
-        shade[inside] = np.clip(1.1 - depth / 0.045, 0.25, 1) * np.clip(1.05 - rise / 0.035, 0.6, 1)
+        below = shape[inside, 1] - lips[:, 1].mean()
+        shade[inside] = np.clip(1.1 - depth / 0.045, 0.25, 1) * np.clip(1.05 - np.abs(below) / 0.035, 0.6, 1)
+        # The lower teeth stand in the shadow of the upper ones and of the lip before them.
+        shade[inside] *= 1 - 0.22 * np.clip(below / 0.004 + 0.5, 0, 1)
     eyes = of_kind(model, "eye")
     for side in (-1, 1):
         ball = eyes & (side * shape[:, 0] > 0)

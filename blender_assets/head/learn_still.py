@@ -1,5 +1,7 @@
 """How single pictures mislead: ``python -m blender_assets.head.learn_still WORK LANDMARKS INDEX`` writes `still.npz`.
 
+The clips themselves lie where the INDEX names them.
+
 Random heads are drawn by Blender as for the round-trip benchmark, but with another seed, and tracked like photos; ridge
 regression on principal components tells from the solved picture by how much the pose is off and what some expressions
 really weigh. Beside them stand single frames of people of the train split, whose whole clips say what the frame alone
@@ -11,10 +13,13 @@ for another head is not used.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import av
 import numpy as np
+from scipy.linalg import block_diag
 from scipy.spatial.transform import Rotation
 
 from blender_assets.head.learn_identity import person_of, read_index, validate_people
@@ -26,12 +31,15 @@ from ml_backend.face_model.look import hairstyles
 from ml_backend.face_model.model import FaceModel, load
 from ml_backend.face_model.synthesis import rotation_matrix
 from ml_backend.reconstruct import landmarks, photo_prior, pose, still
+from ml_backend.reconstruct.appearance import CELL, DIRECTIONS, MOUTH, appearance
 from ml_backend.reconstruct.fit import first_view, fit_landmarks
 from ml_backend.reconstruct.photo_prior import TURN_UNIT, PhotoPrior
 from ml_backend.reconstruct.points import Rig, rig
 
 SEED, HEADS = 4201, 1500
 COMPONENTS, RIDGE = 60, 400.0
+SEEN_COMPONENTS, SEEN_RIDGE = 240, 800.0
+"""The same for what a picture shows, of each patch."""
 PEOPLE = 0.8
 """Weight of all frames of people beside that of all heads: those are measured less well, but real."""
 LEAST = 1e-3
@@ -39,31 +47,40 @@ LEAST = 1e-3
 GUESSED = ("jawOpen", "mouthPucker", "mouthSmileLeft", "mouthSmileRight", "eyeBlinkLeft", "eyeBlinkRight",
            "browInnerUp")
 """Channels whose guess is better on frames of unseen people; others' is not."""
+UNSEEN = ("mouthPucker",)
+"""Channels that a picture tells of on heads and not on people: like turns, they are guessed from landmarks alone."""
 SAMPLED, PICKED = 120, 20
 """Frames of a clip that tell its person, and those that are solved by themselves."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """N solved pictures: target (N, L, 3), expression (N, K), angles (N, 3); the truth: turn (N, 3), weights (N, K)."""
+    """N solved pictures: target (N, L, 3), expression (N, K), angles (N, 3); the truth: turn (N, 3), weights (N, K).
+
+    Their `appearance` is look (N, F), and in a mirror other_look (N, F).
+    """
 
     target: np.ndarray
     expression: np.ndarray
     angles: np.ndarray
     turn: np.ndarray
     weights: np.ndarray
+    look: np.ndarray
+    other_look: np.ndarray
 
 
-def solved(marks: np.ndarray, size: np.ndarray, pose_truth: np.ndarray, weights: np.ndarray, points: Rig) -> Sample:
-    """Solve landmarks (N, 478, 3) of pictures of `size` (2,), each by itself; those without a face (NaN) left out."""
+def solved(marks: np.ndarray, size: np.ndarray, pose_truth: np.ndarray, weights: np.ndarray, points: Rig,
+           pictures: Sequence[np.ndarray]) -> Sample:
+    """Solve landmarks (N, 478, 3) of N pictures of `size` (2,), each by itself; those without a face (NaN) left out."""
     rows: list[tuple[np.ndarray, ...]] = []
-    for mark, true, weight in zip(marks, pose_truth.astype(float), weights, strict=True):
+    for mark, true, weight, picture in zip(marks, pose_truth.astype(float), weights, pictures, strict=True):
         if not np.isfinite(mark).all():
             continue
         found = still.solve(first_view(mark[None, points.index].astype(float), points, size), points)
         rotation = found.view.rotation[0]
         turn = Rotation.from_matrix(rotation.T @ rotation_matrix(true[None, :3])[0]).as_rotvec()
-        rows.append((found.target[0], found.expression[0], pose.angles_of(rotation[None])[0], turn, weight))
+        rows.append((found.target[0], found.expression[0], pose.angles_of(rotation[None])[0], turn, weight,
+                     *appearance(picture, mark)))
     return Sample(*(np.stack(column) for column in zip(*rows, strict=True)))
 
 
@@ -73,7 +90,7 @@ def mirrored(sample: Sample, points: Rig) -> Sample:
     other = [points.names.index(_other(name)) for name in points.names]
     flip = np.array([1, -1, -1])
     return Sample(sample.target[:, distance.argmin(1)] * [-1, 1, 1], sample.expression[:, other], sample.angles * flip,
-                  sample.turn * flip, sample.weights[:, other])
+                  sample.turn * flip, sample.weights[:, other], sample.other_look, sample.look)
 
 
 def _other(name: str) -> str:
@@ -91,7 +108,7 @@ def learn(heads: Sample, people: Sample | None, points: Rig) -> PhotoPrior:
     """
     parts = [_doubled(heads, points)] + ([] if people is None else [_doubled(people, points)])
     whole = [np.concatenate(fields) for fields in zip(*(vars(part).values() for part in parts), strict=True)]
-    target, expression, angles, turn, weights = whole
+    target, expression, angles, turn, weights, look, _ = whole
     count = len(parts[0].angles)
     share = np.full(len(angles), PEOPLE * count / max(len(angles) - count, 1))
     share[:count] = 1
@@ -102,13 +119,38 @@ def learn(heads: Sample, people: Sample | None, points: Rig) -> PhotoPrior:
     modes = modes[:COMPONENTS] / scale[:, None]
     inputs = photo_prior.features((places - centre) @ modes.T, expression, angles)
     wanted = np.concatenate([turn / TURN_UNIT, weights[:, [points.names.index(name) for name in GUESSED]]], 1)
+    plain, bias = _ridge(inputs, wanted, share, np.full(inputs.shape[1], RIDGE))
+    seen_plain, seen_bias = _with_picture(inputs, wanted, share, look, angles)
+    for row in (*range(3), *(3 + GUESSED.index(name) for name in UNSEEN)):
+        seen_plain[row], seen_bias[row] = np.pad(plain[row], (0, seen_plain.shape[1] - plain.shape[1])), bias[row]
+    numbers = (part.astype(np.float32) for part in (centre, modes, plain, bias, seen_plain, seen_bias))
+    return PhotoPrior(points.mean.astype(np.float32), np.array(points.names), np.array(GUESSED), *numbers)
+
+
+def _ridge(inputs: np.ndarray, wanted: np.ndarray, share: np.ndarray, penalty: np.ndarray
+           ) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (W, D) and bias (W,) from inputs (N, D) to `wanted` (N, W), whose rows count by their `share` (N,)."""
     middle, level = share @ inputs / share.sum(), share @ wanted / share.sum()
     scaled = (inputs - middle) * share[:, None]
-    gram = scaled.T @ (inputs - middle) + RIDGE * np.eye(inputs.shape[1])
+    gram = scaled.T @ (inputs - middle) + np.diag(penalty)
     found = np.linalg.solve(gram, scaled.T @ (wanted - level)).T
-    return PhotoPrior(points.mean.astype(np.float32), np.array(points.names), np.array(GUESSED),
-                      centre.astype(np.float32), modes.astype(np.float32), found.astype(np.float32),
-                      (level - found @ middle).astype(np.float32))
+    return found, level - found @ middle
+
+
+def _with_picture(inputs: np.ndarray, wanted: np.ndarray, share: np.ndarray, look: np.ndarray, angles: np.ndarray
+                  ) -> tuple[np.ndarray, np.ndarray]:
+    """The same with `look` (N, F) beside, as weights (W, D + 2 F): its principal components are multiplied out."""
+    parts = []
+    for patch in np.split(look, [DIRECTIONS * (MOUTH[0] // CELL) * (MOUTH[1] // CELL)], axis=1):
+        spread, modes = np.linalg.eigh(np.cov(patch, rowvar=False, aweights=share))
+        best = slice(-1, -1 - min(SEEN_COMPONENTS, len(spread)), -1)
+        parts.append(modes[:, best] / np.sqrt(np.maximum(spread[best], LEAST**2 * max(spread[-1], 1.0))))
+    basis = block_diag(*parts, *parts)
+    whole = np.concatenate([inputs, photo_prior.seen(look, angles) @ basis], 1)
+    penalty = np.full(whole.shape[1], SEEN_RIDGE)
+    penalty[: inputs.shape[1]] = RIDGE
+    found, bias = _ridge(whole, wanted, share, penalty)
+    return np.concatenate([found[:, : inputs.shape[1]], found[:, inputs.shape[1]:] @ basis.T], 1), bias
 
 
 def _doubled(sample: Sample, points: Rig) -> Sample:
@@ -119,18 +161,18 @@ def _doubled(sample: Sample, points: Rig) -> Sample:
 
 def people(folder: Path, index: Path, points: Rig, model: FaceModel) -> Sample:
     """Frames of the clips in `folder` of the train split, solved alone, with what the whole clip says about them."""
-    splits = read_index(index)
+    splits, clips = read_index(index), {path.stem: path for path in index.parent.iterdir()}
     unseen = validate_people(splits)
     found = []
     for stem, split in sorted(splits.items()):
         path = folder / "clips" / f"{stem}.npz"
-        if split == "train" and person_of("clips", stem) not in unseen and path.is_file():
-            found.append(_of_clip(path, points, model))
+        if split == "train" and person_of("clips", stem) not in unseen and path.is_file() and stem in clips:
+            found.append(_of_clip(path, clips[stem], points, model))
     whole = Sample(*(np.concatenate(column) for column in zip(*(vars(one).values() for one in found), strict=True)))
     return replace(whole, turn=whole.turn - whole.turn.mean(0))
 
 
-def _of_clip(path: Path, points: Rig, model: FaceModel) -> Sample:
+def _of_clip(path: Path, clip_file: Path, points: Rig, model: FaceModel) -> Sample:
     with np.load(path, allow_pickle=False) as data:
         marks, size, fps = data["landmarks"], data["size"], float(data["fps"])
     step = max(1, len(marks) // SAMPLED)
@@ -138,7 +180,18 @@ def _of_clip(path: Path, points: Rig, model: FaceModel) -> Sample:
     known = np.flatnonzero(clip.found)
     known = known[np.unique(np.linspace(0, len(known) - 1, PICKED).round().astype(int))]
     truth = np.concatenate([clip.rotation, clip.translation], 1)[known]
-    return solved(marks[::step][known], size, truth, clip.expression[known], points)
+    return solved(marks[::step][known], size, truth, clip.expression[known], points,
+                  _frames(clip_file, known * step, size))
+
+
+def _frames(path: Path, numbers: np.ndarray, size: np.ndarray) -> list[np.ndarray]:
+    """The frames `numbers` (N,), rising, of a clip, RGB uint8, as large as its landmarks take it to be."""
+    wanted, found = set(numbers.tolist()), []
+    with av.open(str(path)) as container:
+        for number, frame in enumerate(container.decode(video=0)):
+            if number in wanted:
+                found.append(frame.to_ndarray(format="rgb24", width=int(size[0]), height=int(size[1])))
+    return found
 
 
 def draw_and_measure(work: Path, count: int, model: FaceModel, model_file: Path, blender: str | None) -> Sample:
@@ -154,7 +207,7 @@ def draw_and_measure(work: Path, count: int, model: FaceModel, model_file: Path,
             marks[number] = landmarks.detect([image]).landmarks[0]
         except UserInputError:
             continue  # no face in it: nothing to learn from
-    return solved(marks, np.full(2, face_heads.SIZE), heads.pose, heads.expression, rig(model))
+    return solved(marks, np.full(2, face_heads.SIZE), heads.pose, heads.expression, rig(model), images)
 
 
 def main() -> None:

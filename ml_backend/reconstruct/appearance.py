@@ -19,7 +19,7 @@ MOUTH_POINTS, BROW_POINTS = (61, 291, 0, 17), (105, 334, 168)
 """Landmarks about whose middle the patches are cut."""
 CELL, DIRECTIONS = 8, 8
 SOFT, POOL, AROUND, FAINT = 0.8, 0.45, 1.2, 0.15
-"""Blur of the patch, pixels; of the cells, in cells; of the neighbourhood, cells; share of the mean edge added to it."""
+"""Blur of the patch, pixels, and of the cells; of the neighbourhood, cells; share of the mean edge added to it."""
 COUNT = DIRECTIONS * sum((width // CELL) * (height // CELL) for width, height in (MOUTH, BROWS))
 
 

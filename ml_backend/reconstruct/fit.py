@@ -15,6 +15,7 @@ from ml_backend.face_model.model import FaceModel
 from ml_backend.face_model.synthesis import project
 from ml_backend.progress import Progress, silent
 from ml_backend.reconstruct import boxsolve, contacts, partial, photo_prior, pose, priors, still
+from ml_backend.reconstruct.appearance import appearance
 from ml_backend.reconstruct.cuts import shots
 from ml_backend.reconstruct.equations import View, normal_equations, observe, stable_weights
 from ml_backend.reconstruct.offset import Spreading, landmark_offset
@@ -60,8 +61,8 @@ class FitResult:
 
 
 def fit_landmarks(landmarks: np.ndarray, size: np.ndarray, model: FaceModel, fps: float, *,
-                  focal: float | None = None, cuts: np.ndarray | None = None, progress: Progress = silent
-                  ) -> FitResult:
+                  focal: float | None = None, cuts: np.ndarray | None = None, progress: Progress = silent,
+                  picture: np.ndarray | None = None) -> FitResult:
     """Explain a clip's landmarks by `model`.
 
     Parameters
@@ -74,6 +75,7 @@ def fit_landmarks(landmarks: np.ndarray, size: np.ndarray, model: FaceModel, fps
     focal : pixels, default `pose.default_focal`
     cuts : (T,) bool, frames that begin a new shot; jumps of the face are found without
     progress : called after each step
+    picture : (H, W, 3) RGB uint8, the one that the landmarks are of if they are of one: edges tell of the expression
     """
     measured = np.isfinite(landmarks).all(2).any(0)
     filled, found = fill_gaps(landmarks[:, measured], cuts)
@@ -81,7 +83,8 @@ def fit_landmarks(landmarks: np.ndarray, size: np.ndarray, model: FaceModel, fps
     seen = filled[:, np.searchsorted(np.flatnonzero(measured), points.index)].astype(float)
     camera = guess_focal(seen, points, size) if focal is None else float(focal)
     if len(seen) == 1:
-        identity, spread, view, expression = _photo(seen, model, points, camera, centre)
+        identity, spread, view, expression = _photo(seen, model, points, camera, centre,
+                                                    _look(picture, landmarks[0], measured))
     else:
         identity, spread, view, expression = _clip(seen, found, model, points, camera, centre,
                                                    pose.segments(filled, cuts), fps, progress)
@@ -95,16 +98,21 @@ def fit_landmarks(landmarks: np.ndarray, size: np.ndarray, model: FaceModel, fps
     return result if measured.all() else partial.completed(result, model, centre)
 
 
-def _photo(seen: np.ndarray, model: FaceModel, points: Rig, focal: float, centre: np.ndarray
+def _photo(seen: np.ndarray, model: FaceModel, points: Rig, focal: float, centre: np.ndarray, look: np.ndarray | None
            ) -> tuple[np.ndarray, np.ndarray, View, np.ndarray]:
-    """Identity, offset (V, 3), view and expression (1, K) of one picture's landmarks (1, L, 3)."""
-    found = still.solve(first_view(seen, points, 2 * centre, focal), points, photo_prior.prior_of(points))
+    """Identity, offset (V, 3), view and expression (1, K) of one picture's landmarks (1, L, 3) and `look` (F,)."""
+    found = still.solve(first_view(seen, points, 2 * centre, focal), points, photo_prior.prior_of(points), look)
     moved = np.tensordot(found.expression, points.expression, 1)
     shape = points.mean + np.tensordot(found.identity, points.identity, 1)
     offset = landmark_offset(found.target - moved - shape, found.view.rotation, points, moved,
                              still.levels(found, points), shape)
     spread = _spread(model, Spreading.of(model, points).carry(offset), found.identity)
     return found.identity, spread, found.view, found.expression
+
+
+def _look(picture: np.ndarray | None, mark: np.ndarray, measured: np.ndarray) -> np.ndarray | None:
+    """(F,) `appearance` of a picture if it is at hand and all its landmarks (478, 3) px were seen."""
+    return None if picture is None or not measured.all() else appearance(picture, mark)[0]
 
 
 def first_view(seen: np.ndarray, points: Rig, size: np.ndarray, focal: float | None = None) -> View:

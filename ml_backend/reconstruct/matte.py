@@ -63,11 +63,12 @@ def worn(masks: HeadMasks, ends: np.ndarray) -> np.ndarray:
     masks : what of the person the pixels show
     ends : (2, 2) pixels: the face's top and its chin
     """
-    count, labels = cv2.connectedComponents((masks.hair > LOOSE).astype(np.uint8))
+    count, found = cv2.connectedComponents((masks.hair > LOOSE).astype(np.uint8))
+    labels = np.asarray(found, np.int64)
     y, x = np.mgrid[0:labels.shape[0], 0:labels.shape[1]]
     upper = (np.stack([x, y], -1) - ends.mean(0)) @ (ends[1] - ends[0]) < 0
     own = np.zeros(count, bool)
-    own[labels[upper & (labels > 0)]] = True
+    own[labels[upper]] = True
     own[0] = True
     return np.clip(masks.body + masks.hair * ~own[labels], 0, 1).astype(np.float32)
 

@@ -249,8 +249,9 @@ def inner_shade(model: FaceModel, shape: np.ndarray) -> np.ndarray:
     lips = shape[model.region("lips") > 0.5] if "lips" in model.region_names else shape[:0]
     inside = np.any([model.part(name) for name in MOUTH if name in names] or [np.zeros(len(shape), bool)], axis=0)
     if len(lips) and inside.any():
-        depth, rise = shape[inside, 2] - lips[:, 2].min(), np.abs(shape[inside, 1] - lips[:, 1].mean())
-        shade[inside] = np.clip(1.1 - depth / 0.045, 0.25, 1) * np.clip(1.05 - rise / 0.035, 0.6, 1)
+        depth, below = shape[inside, 2] - lips[:, 2].min(), shape[inside, 1] - lips[:, 1].mean()
+        shade[inside] = np.clip(1.1 - depth / 0.045, 0.25, 1) * np.clip(1.05 - np.abs(below) / 0.035, 0.6, 1)
+        shade[inside] *= 1 - 0.22 * np.clip(below / 0.004 + 0.5, 0, 1)
     for name in EYES:
         if name in names:
             ball = model.part(name)

@@ -2,7 +2,8 @@
 
 Its landmarks lag behind a turn and show puckered lips and raised brows too small, much alike on everybody. Random heads
 of the built-in model, drawn and tracked, tell by how much, and single frames of people, whose whole clips tell more,
-what of it holds for them (`blender_assets.head.learn_still`).
+what of it holds for them (`blender_assets.head.learn_still`). Where the picture itself is at hand, edges around lips
+and brows (`appearance`) tell more than the landmarks alone.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ import numpy as np
 
 from ml_backend.artefacts.schema import load_fields, require
 from ml_backend.config import head_model
+from ml_backend.reconstruct.appearance import COUNT
 from ml_backend.reconstruct.points import Rig
 
-SCHEMA, VERSION = "parley.photo_prior", 1
+SCHEMA, VERSION = "parley.photo_prior", 2
 UNIT, DEPTH, ANGLE, CHANNEL, CROSSED = 0.002, 0.5, 3.0, 4.0, 2.0
 """Scales of the features: metres of a landmark, its depth's share, radians, weights, products with an angle."""
 TURN_UNIT = 0.1
 """Radians: unit of the guessed turn."""
+SEEN_YAW = 2.0
+"""Scale of the yaw's sine, by which the picture's features count once more."""
 SAME = 1e-6
 
 
@@ -35,6 +39,7 @@ class PhotoPrior:
     expression_names : (K,) str; names : (C,) str, those that are guessed
     centre : (3 L,) float32 and modes : (M, 3 L) float32, of what `moved` gives
     weights : (3 + C, D) float32, of `features`; bias : (3 + C,) float32
+    seen_weights : (3 + C, D + 2 F) float32 and seen_bias : (3 + C,) float32, the same with the picture's `seen` beside
     """
 
     mean: np.ndarray
@@ -44,11 +49,21 @@ class PhotoPrior:
     modes: np.ndarray
     weights: np.ndarray
     bias: np.ndarray
+    seen_weights: np.ndarray
+    seen_bias: np.ndarray
 
-    def guess(self, target: np.ndarray, expression: np.ndarray, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Turns (N, 3) in radians about the head's own axes and weights (N, C) in [0, 1]; arguments of `features`."""
+    def guess(self, target: np.ndarray, expression: np.ndarray, angles: np.ndarray, look: np.ndarray | None = None
+              ) -> tuple[np.ndarray, np.ndarray]:
+        """Turns (N, 3) in radians about the head's own axes and weights (N, C) in [0, 1].
+
+        Arguments of `features`, and `look` (N, F), the `appearance` of the pictures if they are at hand.
+        """
         shape = (moved(target, self.mean) - self.centre) @ self.modes.T
-        found = features(shape, expression, angles) @ self.weights.T + self.bias
+        inputs = features(shape, expression, angles)
+        if look is None:
+            found = inputs @ self.weights.T + self.bias
+        else:
+            found = np.concatenate([inputs, seen(look, angles)], 1) @ self.seen_weights.T + self.seen_bias
         return found[:, :3] * TURN_UNIT, np.clip(found[:, 3:], 0, 1)
 
 
@@ -70,6 +85,11 @@ def features(shape: np.ndarray, expression: np.ndarray, angles: np.ndarray) -> n
     crossed = [shape * yaw, shape * pitch, ANGLE * expression * yaw]
     return np.concatenate([shape, CHANNEL * expression, ANGLE * turn, *(CROSSED * part for part in crossed),
                            (ANGLE * turn) ** 2], 1)
+
+
+def seen(look: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    """(N, 2 F) what a picture's `look` (N, F) adds to `features`, plain and by how far the head (N, 3) is turned."""
+    return np.concatenate([look, look * (SEEN_YAW * np.sin(angles[:, 1:2]))], 1)
 
 
 def beside(model: Path) -> Path:
@@ -100,5 +120,7 @@ def read(path: Path) -> PhotoPrior:
     require(found.modes.shape[1:] == found.centre.shape == (found.mean.size,), path, "modes and landmarks differ")
     require(found.weights.shape == (3 + len(found.names), inputs), path, "weights and names differ in number")
     require(found.bias.shape == (len(found.weights),), path, "bias and weights differ in number")
+    require(found.seen_weights.shape == (len(found.weights), inputs + 2 * COUNT), path, "weights fit no picture")
+    require(found.seen_bias.shape == found.bias.shape, path, "bias and weights differ in number")
     require(set(found.names) <= set(found.expression_names), path, "a guessed channel is no expression")
     return found

@@ -245,13 +245,13 @@ def _uncovered(photo: np.ndarray, outline: np.ndarray, worn: np.ndarray, step: n
     """`photo` and its opacity `outline` with what is beside the face, hair, neck or nothing, carried on under it where
     the sheet runs behind it, by `step`. What is `worn` stays behind when the head turns, and is not carried on."""
     scale = min(1.0, UNDER / tall)
-    under = cv2.dilate(step, _disc(0.008 * tall))
+    under = cv2.dilate(step, _disc(0.014 * tall))
     deep, labels = cv2.distanceTransformWithLabels(((face > FADED) | (under > 0.02)).astype(np.uint8), cv2.DIST_L2,
                                                 cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL)
     beside = (face <= FADED) & (under <= 0.02)
     labels = np.asarray(labels, np.int64)
     nearest = np.zeros(int(labels.max()) + 1, np.float32)
-    nearest[labels[beside]] = (outline * (1 - worn))[beside]
+    nearest[labels[beside]] = outline[beside]
     # Only a rim: further in the sheet closes what opens between jaw and neck.
     rim = np.clip(2 * under, 0, 1) * np.clip(1.5 - deep / (0.04 * tall), 0, 1)
     opaque = outline + rim * (cv2.GaussianBlur(nearest[labels], (0, 0), 0.01 * tall) - outline)

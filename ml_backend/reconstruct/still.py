@@ -56,13 +56,16 @@ class _Held:
     centre: np.ndarray
 
 
-def solve(view: View, points: Rig, learned: PhotoPrior | None = None) -> Still:
-    """Explain the one frame of `view`, whose pose is a first guess; `learned` moves the answer a part of the way."""
+def solve(view: View, points: Rig, learned: PhotoPrior | None = None, look: np.ndarray | None = None) -> Still:
+    """Explain the one frame of `view`, whose pose is a first guess; `learned` moves the answer a part of the way.
+
+    `look` (F,) is the `appearance` of the picture, if it is at hand.
+    """
     count = len(points.names) + len(points.identity) + 6
     found = _rounds(view, points, ROUNDS, _Held(np.zeros(count), np.zeros(count)))
     if learned is None:
         return found
-    view, held = _believed(found, points, learned, count)
+    view, held = _believed(found, points, learned, count, look)
     return _rounds(view, points, AFTER, held, found)
 
 
@@ -92,10 +95,11 @@ def _deformed(points: Rig, expression: np.ndarray | None, identity: np.ndarray) 
     return shape if expression is None else shape + np.tensordot(expression, points.expression, 1)
 
 
-def _believed(found: Still, points: Rig, learned: PhotoPrior, count: int) -> tuple[View, _Held]:
+def _believed(found: Still, points: Rig, learned: PhotoPrior, count: int, look: np.ndarray | None = None
+              ) -> tuple[View, _Held]:
     """The view turned, and the channels held, part of the way from `found` to the guess; `count` unknowns."""
     angles = pose.angles_of(found.view.rotation)
-    turn, guess = learned.guess(found.target, found.expression, angles)
+    turn, guess = learned.guess(found.target, found.expression, angles, None if look is None else look[None])
     view = _turned(found.view, TURN_BELIEF * turn, points.mean.mean(0))
     rows = [points.names.index(str(name)) for name in learned.names]
     precision, centre = np.zeros(count), np.zeros(count)

@@ -67,6 +67,7 @@ def track_with_cuts(frames: Sequence[np.ndarray], model: FaceModel, *, fps: floa
     # Matrices as small as these are multiplied faster than threads can be told to.
     with threadpool_limits(1, user_api="blas"):
         fit = fit_landmarks(found.landmarks, size, model, fps, cuts=found.cuts,
+                            picture=frames[0] if len(frames) == 1 else None,
                             progress=lambda done, of: progress(len(frames) + rest * done // of, total))
         runs = pose.segments(fit.landmarks, found.cuts)
         _remarks(fit, runs, fps, warn)

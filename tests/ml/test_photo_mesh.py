@@ -160,6 +160,16 @@ def test_a_coarse_outline_is_drawn_to_the_pictures_edge() -> None:
     assert fine[40, 44] > 0.7
 
 
+def test_a_dark_collar_is_clothes_although_it_has_the_hairs_colour() -> None:
+    hair, body = np.zeros((2, 60, 40), np.float32)
+    hair[5:30, 10:30] = hair[30:45, 10:14] = hair[45:50, 20:36] = 0.9
+    body[50:] = 1
+    zero = np.zeros_like(hair)
+    worn = matte.worn(HeadMasks(zero, hair, zero, body), np.array([[20.0, 12.0], [20.0, 40.0]]))
+    assert worn[47, 30] == np.float32(0.9) and (worn[50:] == 1).all()
+    assert (worn[:45] == 0).all(), "hair that hangs down beside the face is hair"
+
+
 def test_small_motion_is_kept_and_large_motion_stays_within_the_limits() -> None:
     rest = np.array([0.1, 0.3, 0.0, 0.01, 0.02, 0.6], np.float32)
     small = rest + np.radians(2.0) * np.array([1, -1, 1, 0, 0, 0], np.float32)

@@ -11,6 +11,7 @@ from blender_assets.head import learn_still
 from ml_backend.artefacts.schema import save_fields
 from ml_backend.errors import ArtefactError
 from ml_backend.reconstruct import photo_prior, still
+from ml_backend.reconstruct.appearance import COUNT, appearance
 from ml_backend.reconstruct.fit import first_view
 from ml_backend.reconstruct.points import rig
 from tests.ml.reconstruct_toys import SIZE, head, landmarks, weights
@@ -23,7 +24,9 @@ def sample(count: int, seed: int, lag: float) -> learn_still.Sample:
     shown = np.sin(angles[:, 1])[:, None, None] * np.abs(points.mean[:, 2:]) * [0.1, 0, 0]
     expression = random.uniform(0, 1, (count, len(points.names)))
     target = points.mean + shown + random.normal(0, 1e-4, (count, *points.mean.shape))
-    return learn_still.Sample(target, expression, angles, lag * angles * [0, 1, 0], expression)
+    look = random.normal(0, 0.1, (2, count, COUNT))
+    look[0, :, 0], look[1, :, 0] = angles[:, 1], -angles[:, 1]
+    return learn_still.Sample(target, expression, angles, lag * angles * [0, 1, 0], expression, *look)
 
 
 def test_the_guess_finds_the_lag() -> None:
@@ -77,3 +80,32 @@ def test_damaged_files_are_named(tmp_path) -> None:
     save_fields(replace(plain, weights=plain.weights[:-1]), path, photo_prior.SCHEMA, photo_prior.VERSION)
     with pytest.raises(ArtefactError, match="weights"):
         photo_prior.read(path)
+
+
+def test_a_picture_adds_to_the_guess() -> None:
+    heads = sample(200, 0, 0.1)
+    raised = np.random.default_rng(5).uniform(0, 1, (200, 1))
+    row = rig(head()).names.index("jawOpen")
+    heads.weights[:, row] = raised[:, 0]
+    look = heads.look.copy()
+    look[:, 1:2] = 5 * raised
+    shown = replace(heads, look=look, other_look=look)
+    learned = learn_still.learn(shown, None, rig(head()))
+    place = learn_still.GUESSED.index("jawOpen")
+    plain, seen = (learned.guess(shown.target, shown.expression, shown.angles, found)[1][:, place]
+                   for found in (None, look))
+    assert np.corrcoef(seen, raised[:, 0])[0, 1] > max(0.8, np.corrcoef(plain, raised[:, 0])[0, 1])
+
+
+def test_appearance_is_of_the_face_not_of_its_light_or_place() -> None:
+    random = np.random.default_rng(0)
+    picture = np.kron(random.integers(40, 120, (20, 20, 3)), np.ones((10, 10, 1))).astype(np.uint8)
+    mark = np.zeros((478, 3))
+    mark[:, :2] = [100, 100]
+    mark[33, :2], mark[263, :2] = [64, 90], [136, 90]
+    first, mirrored = appearance(picture, mark)
+    moved, _ = appearance(np.roll(picture, 7, 1), mark + np.array([7, 0, 0]))
+    lit, _ = appearance(picture * 2, mark)
+    assert first.shape == (COUNT,)
+    assert np.abs(moved - first).mean() < 0.02 and np.abs(lit - first).mean() < 0.02
+    assert np.abs(mirrored - first).mean() > 0.1
