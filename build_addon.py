@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -29,6 +30,8 @@ EMBEDDED = tuple((f"blender_assets/{folder}/{name}", f"assets/{name}") for folde
     "speech": ("sample.wav",),
 }.items() for name in names)
 """What the add-on works with where there is no backend: source, place in the zip."""
+WHEEL = ("pyproject.toml", "README.md", "addon", "blender_assets", "ml_backend")
+"""What the backend's wheel is made from."""
 
 
 def main() -> int:
@@ -36,6 +39,8 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--out", type=Path, default=ROOT / "dist", help="folder for the zip (default: dist)")
     options.add_argument("--blender", help="Blender executable (default: the one on the PATH)")
+    options.add_argument("--no-wheel", action="store_true",
+                         help="leave out the backend's wheel (27 MB), which Set Up Backend installs from")
     chosen = options.parse_args()
     blender = shutil.which(chosen.blender or "blender")
     if chosen.blender and blender is None:
@@ -43,6 +48,8 @@ def main() -> int:
         return 2
     with tempfile.TemporaryDirectory() as folder:
         tree = copy_tree(Path(folder) / "parley")
+        if not chosen.no_wheel and not add_wheel(tree, Path(folder) / "source"):
+            sys.stderr.write("build_addon: pip can't build the backend's wheel; Set Up Backend will ask for it.\n")
         problems = check(tree)
         if problems:
             sys.stderr.write("".join(f"build_addon: {problem}\n" for problem in problems))
@@ -67,6 +74,20 @@ def copy_tree(tree: Path) -> Path:
     text = re.sub(r'(?m)^version = .*$', f'version = "{version()}"', stamped.read_text(encoding="utf-8"), count=1)
     stamped.write_text(text, encoding="utf-8")
     return tree
+
+
+def add_wheel(tree: Path, source: Path) -> bool:
+    """Put the backend's wheel, built from a clean copy at `source`, among the extension's assets; whether it worked."""
+    source.mkdir()
+    for name in WHEEL:
+        item = ROOT / name
+        if item.is_dir():
+            shutil.copytree(item, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        else:
+            shutil.copyfile(item, source / name)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
+               "--wheel-dir", tree / "assets", source]
+    return subprocess.run(command, check=False, env={**os.environ, "SOURCE_DATE_EPOCH": "1767225600"}).returncode == 0
 
 
 def version() -> str:

@@ -86,3 +86,18 @@ def test_a_manifest_that_blender_would_refuse_is_not_built(tmp_path: Path) -> No
     found = " ".join(build_addon.check(tree))
     for words in ("lacks id", "tagline is longer", "files is longer", "no SPDX", "imports ml_backend.cli absolutely"):
         assert words in found
+
+
+def test_the_zip_brings_the_backend_along(tmp_path: Path) -> None:
+    import zipfile
+
+    import build_addon
+
+    tree = tmp_path / "parley"
+    if not build_addon.add_wheel(tree, tmp_path / "source"):
+        pytest.skip("pip can't build wheels here")
+    wheel, = (tree / "assets").glob("parley-*.whl")
+    held = set(zipfile.ZipFile(wheel).namelist())
+    assert {"ml_backend/cli.py", "addon/bl/child.py", "blender_assets/head/parley_head.npz",
+            "blender_assets/models/refiner.safetensors"} <= held
+    assert not [name for name in held if name.startswith("tests/")]

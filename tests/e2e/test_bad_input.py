@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import signal
@@ -48,7 +49,9 @@ def uninterrupted(speech: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def interrupt(speech: Path, out: Path, number: signal.Signals, moment) -> tuple[int, str, float]:
     """Start a run, send `number` once `moment()` is true; the exit code, what was said, and how long it took to end."""
-    run = subprocess.Popen(command(speech, out), stderr=subprocess.PIPE, text=True)
+    # A shell's background jobs, and what they start, ignore Ctrl-C; somebody at a terminal does not.
+    heeding = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    run = subprocess.Popen(command(speech, out), stderr=subprocess.PIPE, text=True, preexec_fn=heeding)
     limit = time.monotonic() + LONGEST_WAIT
     while not moment() and run.poll() is None and time.monotonic() < limit:
         time.sleep(0.01)
