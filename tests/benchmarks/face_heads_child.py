@@ -8,9 +8,7 @@ The job names `heads` (an .npz of `face_heads`), `face_model`, `output`, `size` 
 
 from __future__ import annotations
 
-import json
 import sys
-import traceback
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,19 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def main() -> int:
     """Draw the job named last on the command line."""
     sys.path.insert(0, str(ROOT))
-    from addon.bl.session import Channel
-    from addon.core import protocol
+    from tests.benchmarks.child import serve
 
-    channel = Channel()
-    try:
-        drawn = draw(json.loads(Path(sys.argv[-1]).read_text(encoding="utf-8")), channel)
-    except Exception as error:
-        # The process's edge: the log has the story, the parent gets a sentence.
-        traceback.print_exc()
-        channel.send(protocol.error(type(error).__name__, str(error)))
-        return 1
-    channel.send(protocol.result(rendered=drawn))
-    return 0
+    return serve(lambda job, channel: {"rendered": draw(job, channel)})
 
 
 def draw(job: dict, channel) -> int:

@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-import traceback
 from pathlib import Path
 
 import numpy as np
@@ -21,19 +19,9 @@ REPEATS = 5
 def main() -> int:
     """Do the job named last on the command line."""
     sys.path.insert(0, str(ROOT))
-    from addon.bl.session import Channel
-    from addon.core import protocol
+    from tests.benchmarks.child import serve
 
-    channel = Channel()
-    try:
-        found = build(json.loads(Path(sys.argv[-1]).read_text(encoding="utf-8")))
-    except Exception as error:
-        # The process's edge: the log has the story, the parent gets a sentence.
-        traceback.print_exc()
-        channel.send(protocol.error(type(error).__name__, str(error)))
-        return 1
-    channel.send(protocol.result(**found))
-    return 0
+    return serve(lambda job, _: build(job))
 
 
 def resident() -> int:

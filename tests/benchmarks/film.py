@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import sys
-import time
 from pathlib import Path
 
-from ml_backend.errors import ParleyError
-from tests.benchmarks.report import Figure, failures, table, write_json
+from tests.benchmarks.report import Figure, run_parts
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA, CACHE = ROOT.parent / "shared" / "data", ROOT / ".cache" / "benchmarks"
@@ -37,20 +34,5 @@ def parse(words: list[str]) -> argparse.Namespace:
 
 def main(words: list[str]) -> int:
     """Measure, say and write; 0 if every bar is met, 1 if not, 2 if something is missing."""
-    options, figures = parse(words), []
-    for name in options.part or PARTS:
-        start = time.monotonic()
-        try:
-            found = measure(name, options)
-        except ParleyError as error:
-            sys.stderr.write(f"{name}: {error}\n")
-            return 2
-        figures += found
-        sys.stdout.write(f"{table(found)}({name}: {time.monotonic() - start:.0f} s)\n\n")
-        sys.stdout.flush()
-        if options.out is not None:
-            write_json(figures, options.out)
-    missed = failures(figures)
-    sys.stdout.write(f"{len(missed)} of {sum(figure.bar is not None for figure in figures)} bars are not met"
-                     + (f": {', '.join(figure.name.strip() for figure in missed)}.\n" if missed else ".\n"))
-    return 1 if missed else 0
+    options = parse(words)
+    return run_parts(options.part or PARTS, lambda name: measure(name, options), options.out)

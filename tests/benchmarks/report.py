@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ml_backend.data.frames import write_whole
+from ml_backend.errors import ParleyError
 
 PASS, FAIL = "pass", "FAIL"
 
@@ -74,3 +77,27 @@ def write_json(figures: Sequence[Figure], path: Path) -> None:
              "passed": figure.passed} for figure in figures]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, (json.dumps(rows, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def run_parts(names: Iterable[str], measure: Callable[[str], list[Figure]], out: Path | None) -> int:
+    """Measure the parts called `names`, print each one's table, write all to `out` if that is given.
+
+    Returns the exit code: 0 if every bar is met, 1 if not, 2 if something is missing.
+    """
+    figures: list[Figure] = []
+    for name in names:
+        start = time.monotonic()
+        try:
+            found = measure(name)
+        except ParleyError as error:
+            sys.stderr.write(f"{name}: {error}\n")
+            return 2
+        figures += found
+        sys.stdout.write(f"{table(found)}({name}: {time.monotonic() - start:.0f} s)\n\n")
+        sys.stdout.flush()
+        if out is not None:
+            write_json(figures, out)
+    missed = failures(figures)
+    sys.stdout.write(f"{len(missed)} of {sum(figure.bar is not None for figure in figures)} bars are not met"
+                     + (f": {', '.join(figure.name.strip() for figure in missed)}.\n" if missed else ".\n"))
+    return 1 if missed else 0
