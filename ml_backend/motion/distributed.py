@@ -104,6 +104,10 @@ def world(device: str = "auto", half: bool | None = None) -> Iterator[World]:
         distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
         yield World(rank, count, chosen, chosen.type == "cuda" if half is None else half)
+        if begun:
+            # Gloo's threads let go of the last tensors under Python's lock; a process that ends before they have
+            # been given it is aborted (DDP keeps the group alive, so that ending the group does not join them).
+            distributed.barrier()
     finally:
         if begun:
             distributed.destroy_process_group()
