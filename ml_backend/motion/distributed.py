@@ -9,11 +9,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from ml_backend.errors import UserInputError
 
@@ -40,11 +38,21 @@ class World:
         """Whether this process scores and writes."""
         return self.rank == 0
 
-    def wrapped(self, network: nn.Module) -> nn.Module:
-        """`network`, its gradients averaged over all processes on every backward pass; itself in a world of one."""
+    def average_gradients(self, network: nn.Module) -> None:
+        """Replace the gradients of `network` by their mean over all processes (synchronous data parallelism).
+
+        All of them travel as one message after the backward pass; torch's own wrapper would overlap the two, which
+        networks of a few million weights don't need, but keeps Gloo's threads alive past the end of the group: one
+        that then waits for Python's lock aborts a process that is leaving.
+        """
         if self.size == 1:
-            return network
-        return DistributedDataParallel(network, [self.device.index] if self.device.type == "cuda" else None)
+            return
+        gradients = [value.grad for value in network.parameters() if value.grad is not None]
+        whole = torch.cat([gradient.flatten() for gradient in gradients])
+        distributed.all_reduce(whole)
+        whole /= self.size
+        for gradient, mean in zip(gradients, whole.split([item.numel() for item in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
 
     @contextmanager
     def precision(self) -> Iterator[None]:
@@ -105,17 +113,11 @@ def world(device: str = "auto", half: bool | None = None) -> Iterator[World]:
     try:
         yield World(rank, count, chosen, chosen.type == "cuda" if half is None else half)
         if begun:
-            # Gloo's threads let go of the last tensors under Python's lock; a process that ends before they have
-            # been given it is aborted (DDP keeps the group alive, so that ending the group does not join them).
+            # Rank 0 holds the store that the others talk through: nobody leaves before everybody is done.
             distributed.barrier()
     finally:
         if begun:
             distributed.destroy_process_group()
-
-
-def plain(network: nn.Module) -> nn.Module:
-    """The network inside a wrapped one."""
-    return cast(nn.Module, network.module) if isinstance(network, DistributedDataParallel) else network
 
 
 def _device(name: str, local: int) -> torch.device:

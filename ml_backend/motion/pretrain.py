@@ -138,7 +138,6 @@ class _Run:
         network = build(config)
         self.network = nn.ModuleList(PhoneMember(cast(MotionNetwork, member))
                                      for member in network.members).to(processes.device)
-        self.members = [processes.wrapped(member) for member in self.network]
         self.optimiser = torch.optim.AdamW(self.network.parameters(), settings.rate, settings.betas,
                                            weight_decay=settings.decay)
         self.scaler = processes.scaler()
@@ -175,7 +174,7 @@ class _Run:
                           SPEAKER_SECONDS)
         self.optimiser.zero_grad()
         figures = []
-        for member in self.members:
+        for member in self.network:
             steps, shares, mask = self.world.moved(*windows.batch(self.settings.batch))
             with self.world.precision():
                 early, late = member(steps.float())
@@ -183,6 +182,7 @@ class _Run:
             self.scaler.scale(value).backward()
             right = ((late.argmax(-1) == shares.argmax(-1)) * mask).sum() / mask.sum()
             figures.append((float(value.detach()), float(right)))
+        self.world.average_gradients(self.network)
         self.scaler.unscale_(self.optimiser)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.scaler.step(self.optimiser)

@@ -26,7 +26,7 @@ from ml_backend.motion.card import write_card
 from ml_backend.motion.checkpoint import MotionWeights, save_weights
 from ml_backend.motion.curve import draw_curve
 from ml_backend.motion.dataset import Clip, Windows, make_clips
-from ml_backend.motion.distributed import World, plain, world
+from ml_backend.motion.distributed import World, world
 from ml_backend.motion.losses import LipLoss, published_loss, scaled_operator
 from ml_backend.motion.network import MotionConfig, MotionEnsemble, build
 from ml_backend.motion.pretrain import initialise
@@ -155,7 +155,6 @@ class _Run:
             initialise(network, plan.pretrained)
         self.network: MotionEnsemble = network.to(processes.device)
         self.average = copy.deepcopy(self.network).eval()
-        self.members = [processes.wrapped(member) for member in self.network.members]
         self.optimiser = torch.optim.AdamW(self.groups(), settings.rate, settings.betas, weight_decay=settings.decay)
         self.scaler = processes.scaler()
         self.loss = lip_loss(statistics, plan.operator) if config.standardised else None
@@ -213,20 +212,21 @@ class _Run:
         windows = Windows(self.clips, plan.settings.window, np.random.default_rng(place), plan.settings.hide)
         self.optimiser.zero_grad()
         total = torch.zeros((), device=device)
-        for member in self.members:
+        for member in self.network.members:
             steps, targets, mask = self.world.moved(*windows.batch(plan.settings.batch))
             with self.world.precision():
                 predicted = member(steps)
             value = self.value(predicted.float(), targets, mask)
             self.scaler.scale(value).backward()
             total += value.detach()
+        self.world.average_gradients(self.network)
         self.scaler.unscale_(self.optimiser)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.sofar.step += 1
         follow(self.average, self.network, plan.settings.average, self.sofar.step)
-        return float(total) / len(self.members)
+        return float(total) / len(self.network.members)
 
     def value(self, predicted: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
         if self.loss is None:
@@ -268,7 +268,7 @@ class _Run:
 def follow(average: torch.nn.Module, network: torch.nn.Module, share: float, step: int) -> None:
     """Move the weights of `average` towards `network`'s; early on faster, so that the first weights are forgotten."""
     share = min(share, step / (step + 9))
-    for kept, new in zip(average.state_dict().values(), plain(network).state_dict().values(), strict=True):
+    for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
         if kept.is_floating_point():
             kept.mul_(share).add_(new, alpha=1 - share)
         else:
