@@ -38,7 +38,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
                          help="judge closures on p, b and m instead: CLIPs are sound, FOLDER has their NAME.phone.json")
     command.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
     command.add_argument("--face-model", default="parley", metavar="NAME", help="see `parley face list`")
-    command.add_argument("--face", default="largest", metavar="left|right|N", help="which face of several")
+    command.add_argument("--face", default="speaking", metavar="largest|left|right|N",
+                         help="which face of several (default: the one whose lips go best with the sound)")
     film = command.add_argument_group("a film against its clip, picture by picture")
     film.add_argument("--film", type=Path, help="film to judge, e.g. made by `parley talk`")
     film.add_argument("--clip", type=Path, help="what the person really does in it")

@@ -154,7 +154,8 @@ def train_contacts(options: argparse.Namespace, terminal: Terminal) -> None:
     """Train the detector of lip contact on the shards' speech and on folders of sound files."""
     with terminal.stage("Training lip contact") as progress:
         report = train_contact(options.dataset, options.speech, options.out / "contact.safetensors",
-                               seed=options.seed, steps=options.steps or 900, progress=progress)
+                               seed=options.seed, steps=options.steps or 4000, rights=options.rights,
+                               progress=progress)
     terminal.say(f"Weights in {options.out}: on held-out recordings {report.recall:.2f} of the labial steps found, "
                  f"{report.precision:.2f} of the found ones labial ({report.recordings} recordings, "
                  f"{report.seconds / 60:.1f} min).")

@@ -26,6 +26,7 @@ from ml_backend.metrics.landmarks import lip_measures
 from ml_backend.metrics.score import FaceMotion
 from ml_backend.metrics.sync import CLOSED, resting
 from ml_backend.motion.prepare import shifted
+from ml_backend.motion.speaker import listening
 from ml_backend.motion.statistics import blink_statistics
 from ml_backend.progress import Progress
 from ml_backend.reconstruct.fit import fit_landmarks
@@ -194,7 +195,8 @@ def load_clip(source: Source, bench: Bench) -> Clip:
     seen = np.isfinite(found["landmarks"][:, 0, 0])
     key = file_hash(source.path)
     facts = {"file": source.path.name, "sha256": key, "seconds": round(len(seen) / FPS, 2), "frames": len(seen),
-             "face_found": round(float(seen.mean()), 4), "cuts": int(found["cuts"].sum()),
+             "faces": int(found["faces"]), "face_found": round(float(seen.mean()), 4),
+             "cuts": int(found["cuts"].sum()),
              "speaking": round(float(voice_activity(speech.samples).mean()), 4)}
     return Clip(source, key, speech, found["landmarks"], found["cuts"], found["size"], whole, facts=facts)
 
@@ -207,22 +209,26 @@ def landmarks_of(source: Source, bench: Bench, *, start: float = 0.0, seconds: f
     """
     take, name, frames_at = bench.take, f"{source.name}.landmarks.npz", f"frames/{source.name}"
 
-    def look(progress: Progress) -> None:
+    def look(progress: Progress) -> dict:
         frames = extract_frames(source.path, take.path(frames_at), start=start, seconds=seconds, fps=FPS,
                                 progress=lambda done, total: progress(done, 4 * total))
         with hushed(take.path("logs/track.log")):
-            found = detect(frames, face=bench.face, progress=lambda done, total: progress(total + 3 * done, 4 * total),
-                           source=str(source.path))
+            find = listening(source.path, detect, start=start)
+            found = find(frames, face=bench.face, progress=lambda done, total: progress(total + 3 * done, 4 * total),
+                         source=str(source.path))
         save_npz(take.path(name), LANDMARKS, 1, {"landmarks": found.landmarks, "cuts": found.cuts,
                                                  "size": np.array(frames.size, np.int32)})
         if not keep_frames:
             shutil.rmtree(take.path(frames_at), ignore_errors=True)
+        return {"faces": found.people, "notes": found.warnings[:1] if found.people > 1 else []}
 
     settings = {"file": file_hash(source.path), "start": start, "seconds": seconds, "code": code_key(*_FINDING),
                 **({"face": bench.face} if bench.face != LARGEST else {})}
     outputs = [name, frames_at] if keep_frames else [name]
-    bench.stage(f"landmarks {source.name}", f"{source.name}: finding the face", settings, outputs, look)
-    return load_npz(take.path(name), LANDMARKS, 1)
+    facts = bench.stage(f"landmarks {source.name}", f"{source.name}: finding the face", settings, outputs, look)
+    for note in facts.get("notes", []):
+        bench.terminal.warn(note)
+    return load_npz(take.path(name), LANDMARKS, 1) | {"faces": np.array(facts.get("faces", 1))}
 
 
 def fitted(name: str, kind: str, found: dict[str, np.ndarray], bench: Bench, frames: int | None = None) -> FaceTrack:

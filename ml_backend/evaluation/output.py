@@ -67,15 +67,15 @@ def _introduction(report: dict[str, Any]) -> str:
 
 
 def _clips(clips: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    headings = ["", "seconds", "face found", "late ms: estimated", "index", "used", "r there", "closures",
+    headings = ["", "seconds", "faces", "face found", "late ms: estimated", "index", "used", "r there", "closures",
                 "silent closed", "blinks/min", "blink s"]
     lines = []
     for name, facts in clips.items():
         late, real = facts["audio_late_ms"], facts["real"]
         listed = "–" if late["index"] is None else f"{late['index']:.0f}"
         closures = "–" if real["closures"] is None else f"{real['closures']:.0f}"
-        lines.append([name, f"{facts['seconds']:.1f}", f"{100 * facts['face_found']:.0f} %", f"{late['estimated']:.0f}",
-                      listed, f"{late['used']:.0f}", f"{facts['sync_r']:.2f}", closures,
+        lines.append([name, f"{facts['seconds']:.1f}", str(facts["faces"]), f"{100 * facts['face_found']:.0f} %",
+                      f"{late['estimated']:.0f}", listed, f"{late['used']:.0f}", f"{facts['sync_r']:.2f}", closures,
                       *cells(real, ["silent_closed", "blink_rate", "blink_duration"])])
     return headings, lines
 

@@ -35,7 +35,7 @@ from ml_backend.metrics.head_pose import spread_ratio
 from ml_backend.metrics.report import EYES, FIGURES, HEAD, mean_figures, plot_opening, save
 from ml_backend.metrics.score import own_figures, score
 from ml_backend.progress import Progress
-from ml_backend.reconstruct.tracklets import LARGEST, check_face
+from ml_backend.reconstruct.tracklets import SPEAKING, check_face
 from ml_backend.take import Take, file_hash
 from ml_backend.terminal import Terminal
 
@@ -57,7 +57,7 @@ class EvaluateOptions:
     offset : "auto", "index", "estimate" or "none": whose word on late sound is taken
     seed : of everything random
     face_model : name of the face model
-    face : which of several faces: "largest", "left", "right" or a number counted from the left
+    face : which of several faces: "speaking", "largest", "left", "right" or a number counted from the left
     """
 
     clips: list[Path]
@@ -69,7 +69,7 @@ class EvaluateOptions:
     offset: str = "auto"
     seed: int = 0
     face_model: str = "parley"
-    face: str = LARGEST
+    face: str = SPEAKING
 
 
 def evaluate(options: EvaluateOptions, terminal: Terminal) -> dict[str, Any]:

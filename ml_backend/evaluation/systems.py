@@ -139,7 +139,7 @@ def learn(clip: Clip, seconds: float, contenders: list[Contender], bench: Bench,
     for item in contenders:
         out = bench.take.path(f"{name}.{_safe(item.name)}.safetensors")
 
-        def fine_tune(progress: Progress, item: Contender = item, out: Path = out) -> dict:
+        def adapt(progress: Progress, item: Contender = item, out: Path = out) -> dict:
             out.unlink(missing_ok=True)
             report = asdict(personalise(speech, track, item.path, out, seed=seed, progress=progress))
             return {**report, "weights": Path(report["weights"]).name}
@@ -147,7 +147,7 @@ def learn(clip: Clip, seconds: float, contenders: list[Contender], bench: Bench,
         settings = {"head": bench.take.key(f"head {name}"), "weights": file_hash(item.path), "seed": seed,
                     "code": code_key("motion", "audio")}
         reports[item.name] = bench.stage(f"learn {name} {item.name}", f"{name}: learning the person", settings, [],
-                                         fine_tune)
+                                         adapt)
         kept = reports[item.name]["kept"] and out.exists()
         weights[item.name] = load_weights(out) if kept else item.weights
     return Learned(frames, track, weights, reports)
@@ -186,7 +186,7 @@ def personal_rows(clip: Clip, learned: Learned, other: Speech | None, contenders
         rows.append(play.row(f"{item.name}, personalised", SYSTEM, own, style))
         if item is contenders[0]:
             rows.append(play.row(f"{item.name}, without pose prediction", ABLATION, own, style, options=still))
-            rows.append(play.row(f"{item.name}, without fine-tuning", ABLATION, general, style))
+            rows.append(play.row(f"{item.name}, without adapting", ABLATION, general, style))
         placed = _placed(item, learned, seed)
         rows.append(play.row(f"{item.name}, without personalising", ABLATION, general, placed))
     rows += baseline_rows(play, learned.weights[contenders[0].name], styles[0], other)

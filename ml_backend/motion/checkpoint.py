@@ -15,11 +15,12 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from ml_backend.errors import ArtefactError, UserInputError
+from ml_backend.motion.adapter import Adapter
 from ml_backend.motion.network import MotionConfig, MotionEnsemble, build
 from ml_backend.motion.statistics import Statistics
 
 SCHEMA, VERSION = "parley.motion", "1"
-_OPERATOR = "lip_operator"
+_OPERATOR, _ADAPTER = "lip_operator", "adapter."
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class MotionWeights:
     operator : (K, M) float32, mm per unit weight, what each expression does to the lips (`measure.lip_operator`)
     provenance : JSON-able dict: seed, steps, scores, shards
     identifier : first 16 hex digits of the file's SHA-256, "" before it is saved
+    adapter : what was learned of one person, None in general weights
     """
 
     network: MotionEnsemble
@@ -42,6 +44,7 @@ class MotionWeights:
     operator: np.ndarray
     provenance: dict = field(default_factory=dict)
     identifier: str = ""
+    adapter: Adapter | None = None
 
 
 def save_weights(weights: MotionWeights, path: Path, *, half: bool = True) -> None:
@@ -50,6 +53,8 @@ def save_weights(weights: MotionWeights, path: Path, *, half: bool = True) -> No
     tensors = {name: value.to(kind) if value.is_floating_point() else value
                for name, value in weights.network.state_dict().items()}
     tensors[_OPERATOR] = torch.from_numpy(weights.operator)
+    if weights.adapter is not None:
+        tensors |= {_ADAPTER + name: torch.as_tensor(value) for name, value in vars(weights.adapter).items()}
     metadata = {"schema": SCHEMA, "version": VERSION, "config": weights.network.config.to_json(),
                 "statistics": weights.statistics.to_json(),
                 "gain": json.dumps(np.round(weights.gain.astype(float), 4).tolist()),
@@ -65,14 +70,16 @@ def load_weights(path: Path) -> MotionWeights:
     network = build(config)
     try:
         operator = tensors.pop(_OPERATOR).numpy()
+        own = {name: tensors.pop(name).numpy() for name in list(tensors) if name.startswith(_ADAPTER)}
+        adapter = Adapter(**{name[len(_ADAPTER):]: value for name, value in own.items()}) if own else None
         network.load_state_dict({name: value.float() if value.is_floating_point() else value
                                  for name, value in tensors.items()})
         gain = np.array(json.loads(metadata["gain"]), np.float32)
         provenance = json.loads(metadata["provenance"])
-    except (RuntimeError, KeyError, ValueError) as error:
+    except (RuntimeError, KeyError, ValueError, TypeError) as error:
         raise ArtefactError(f"{path} does not fit its own configuration; make the motion weights again.") from error
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
-    return MotionWeights(network.eval(), statistics, gain, operator, provenance, digest)
+    return MotionWeights(network.eval(), statistics, gain, operator, provenance, digest, adapter)
 
 
 def write_tensors(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path) -> None:

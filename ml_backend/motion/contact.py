@@ -32,13 +32,13 @@ from ml_backend.motion.checkpoint import write_tensors
 
 SCHEMA, VERSION = "parley.contact", "1"
 WIDTH = 64
-SURE = 0.4
+SURE = 0.45
 """Probability of a labial from which the lips have to meet, more or less as their opening says."""
 
 _RANGE_DB = 45.0
 _LEAD = CONTEXT_FRAMES * STEPS_PER_FRAME
 _APART, _NEAR = 8, 6
-_SIDE, _HOLD = 0.35, 0.9
+_SIDE, _HOLD = 0.35, 0.95
 _BESIDE, _SAY = 2, 0.3
 
 

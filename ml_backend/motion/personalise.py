@@ -1,45 +1,42 @@
-"""Fine-tuning of the general motion weights on one short clip, never to the worse.
+"""A person's way of opening the lips, learned from one short clip on top of the general weights, never to the worse.
 
-The clip's sound is first brought into sync with its picture. At most 300 frames are used; the last fifth is held
-out, stops the training and decides whether the personal weights are kept.
+The clip's sound is first brought into sync with its picture. At most 300 frames are used. What the first two thirds
+teach has to hold on the last third, whole, by half or by a quarter; else the general weights are kept.
 """
 
 from __future__ import annotations
 
-import copy
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ml_backend.artefacts.face_track import FaceTrack
-from ml_backend.audio.features import FPS, STEPS_PER_FRAME, step_count
+from ml_backend.audio.features import FPS
 from ml_backend.audio.load import Speech
 from ml_backend.audio.voice import voice_activity
 from ml_backend.errors import UserInputError
 from ml_backend.metrics.landmarks import pearson
-from ml_backend.motion.augment import Variation, vary
+from ml_backend.motion import adapter
+from ml_backend.motion.adapter import Adapter
+from ml_backend.motion.agreement import heard_lips, lip_units
 from ml_backend.motion.checkpoint import MotionWeights, load_weights, save_weights
-from ml_backend.motion.dataset import Clip, Take, Windows, features, standardise
-from ml_backend.motion.losses import LipLoss, published_loss
+from ml_backend.motion.dataset import features
 from ml_backend.motion.network import POSE_SIZE
 from ml_backend.motion.prepare import Motion, make_shard
 from ml_backend.motion.score import run
 from ml_backend.motion.shards import Shard
-from ml_backend.motion.train import lip_loss
+from ml_backend.motion.statistics import mouth_channels
 from ml_backend.progress import Progress, silent
 
 MAX_FRAMES = 300
-TAIL_PART = 0.2
+TAIL_PART = 1 / 3
+SHARES = (1.0, 0.5, 0.25)
+"""How much of what was learned is tried on the tail, the most first."""
 MAX_LAG = 15
 MIN_SYNC = 0.3
 _MIN_FRAMES = 4 * FPS
-_VARIATIONS = 4
-_EVERY = 10
-_PATIENCE = 5
-_PERSONAL_SHARE = 0.4
 
 
 @dataclass(frozen=True)
@@ -53,8 +50,9 @@ class PersonaliseReport:
     weights : the file to use: the personal weights, or the general ones
     offset_ms : by how much the clip's sound was late (corrected)
     sync : correlation of lips and general prediction at that offset
-    before, after : correlation of the lips' opening on the tail, general and personal weights
-    steps, seconds : spent
+    before, after : correlation of the opening on the tail, general weights and personal ones that did not learn from it
+    share : how much of what was learned is kept, see `SHARES`
+    seconds : spent
     """
 
     kept: bool
@@ -64,30 +62,21 @@ class PersonaliseReport:
     sync: float = 0.0
     before: float = 0.0
     after: float = 0.0
-    steps: int = 0
+    share: float = 0.0
     seconds: float = 0.0
 
 
-@dataclass(frozen=True)
-class _Split:
-    """Learned-from clip, held-out steps (4T + 24, D) and targets (T, K + 6)."""
-
-    clip: Clip
-    tail_steps: np.ndarray
-    tail_targets: np.ndarray
-
-
-def personalise(speech: Speech | None, track: FaceTrack, weights: Path, out: Path, *, seed: int = 0, steps: int = 200,
-                minutes: float = 2.0, progress: Progress = silent) -> PersonaliseReport:
-    """Fine-tune motion weights on a clip.
+def personalise(speech: Speech | None, track: FaceTrack, weights: Path, out: Path, *, seed: int = 0,
+                progress: Progress = silent) -> PersonaliseReport:
+    """Adapt motion weights to the person of a clip.
 
     Parameters
     ----------
-    speech : the clip's own sound, None where it has none (nothing is trained then)
+    speech : the clip's own sound, None where it has none (nothing is learned then)
     track : the clip's tracked face
     weights : general weights
     out : file for the personal weights; written only if they are better
-    steps, minutes : limits of the training, whichever comes first
+    seed : noted in the file; nothing in the fit is random
 
     Returns
     -------
@@ -98,7 +87,7 @@ def personalise(speech: Speech | None, track: FaceTrack, weights: Path, out: Pat
     UserInputError
         If the track's expressions are not those of the weights.
     """
-    weights, out = Path(weights), Path(out)
+    weights, out, started = Path(weights), Path(out), time.monotonic()
     general = load_weights(weights)
     if [str(name) for name in track.expression_names] != general.statistics.names:
         raise UserInputError("The clip was tracked with a face model whose expressions the motion weights don't know; "
@@ -106,13 +95,25 @@ def personalise(speech: Speech | None, track: FaceTrack, weights: Path, out: Pat
     reason = _unusable(speech, track)
     if reason or speech is None:
         return PersonaliseReport(False, reason, weights)
+    progress(0, 3)
     frames, sync = audio_lag(general, speech, track)
+    progress(1, 3)
     report = PersonaliseReport(False, "", weights, frames * 1000 / FPS, sync)
     if sync < MIN_SYNC:
         return replace(report, reason=f"The clip's lips don't go with its sound (r = {sync:.2f}, "
                                       f"needed is {MIN_SYNC}); the general weights are used.")
     shard = _part(_shard(speech, track, frames * 1000 / FPS), 0, MAX_FRAMES)
-    return _fine_tune(general, shard, report, out, seed, steps, minutes, progress)
+    own, report = _learned(general, shard, report)
+    progress(2, 3)
+    report = replace(report, seconds=time.monotonic() - started)
+    if own is None:
+        return replace(report, reason="What the clip teaches does not hold on its held-out end; the general weights "
+                                      "are used.")
+    facts = {"base": general.identifier, "seed": seed, "offset_ms": report.offset_ms, "share": report.share}
+    save_weights(replace(general, adapter=own, provenance={**general.provenance, "personalised": facts}), out)
+    progress(3, 3)
+    return replace(report, kept=True, weights=out, reason="The personal weights beat the general ones on the clip's "
+                                                          "held-out end.")
 
 
 def audio_lag(weights: MotionWeights, speech: Speech, track: FaceTrack) -> tuple[float, float]:
@@ -122,8 +123,7 @@ def audio_lag(weights: MotionWeights, speech: Speech, track: FaceTrack) -> tuple
     refined by a parabola. Lags beyond a few frames have to be clearly better than none.
     """
     shard = _shard(speech, track, 0.0)
-    steps = features(weights.network.config, shard.samples)
-    heard, seen = run(weights.network, steps)[:, :-POSE_SIZE] @ _lips(weights)[:, 0], shard.measures[:, 0]
+    heard, seen = heard_lips(weights, shard.samples)[:, 0], shard.measures[:, 0]
     count = min(len(heard), len(seen))
     lags = np.arange(-MAX_LAG, MAX_LAG + 1)
     values = np.array([_lagged(heard[:count], seen[:count], int(lag)) for lag in lags])
@@ -141,12 +141,6 @@ def _lagged(heard: np.ndarray, seen: np.ndarray, lag: int) -> float:
     if lag >= 0:
         return pearson(heard[lag:], seen[:len(seen) - lag])
     return pearson(heard[:lag], seen[-lag:])
-
-
-def _lips(weights: MotionWeights) -> np.ndarray:
-    """(K, 2): opening and width, in mm, that a network output of 1 in each channel makes."""
-    unit = weights.statistics.std[:, None] if weights.network.config.standardised else 1.0
-    return weights.operator[:, -2:] * unit
 
 
 def _unusable(speech: Speech | None, track: FaceTrack) -> str:
@@ -177,94 +171,36 @@ def _part(shard: Shard, start: int, stop: int) -> Shard:
     return replace(shard, speech=shard.speech[start * frame:stop * frame], **cut)
 
 
-def _split(shard: Shard, weights: MotionWeights, seed: int) -> _Split:
-    """The head of `shard` in several variations, and its tail."""
-    config, head = weights.network.config, int(len(shard) * (1 - TAIL_PART))
-    targets = standardise(shard, weights.statistics, config)
-    mask = (shard.confidence > 0.5).astype(np.float32)
-    generator, takes = np.random.default_rng([seed, 0x9E50]), []
-    for index in range(1 + _VARIATIONS):
-        change = Variation() if index == 0 else Variation(
-            warp=float(np.round(generator.uniform(0.94, 1.06), 2)), noise_db=float(generator.uniform(15, 35)),
-            tilt=float(generator.random()))
-        steps = features(config, vary(shard.samples, change, generator), change.warp)
-        takes.append(Take(steps[:step_count(head)], targets[:head], mask[:head]))
-    plain = features(config, shard.samples)
-    return _Split(Clip("clip", "clip", takes), plain[head * STEPS_PER_FRAME:], targets[head:])
+def _learned(general: MotionWeights, shard: Shard, report: PersonaliseReport
+             ) -> tuple[Adapter | None, PersonaliseReport]:
+    """What was learned of `shard`, None where it doesn't hold on the tail, and the report with what the tail said.
 
-
-def _fine_tune(general: MotionWeights, shard: Shard, report: PersonaliseReport, out: Path, seed: int, steps: int,
-               minutes: float, progress: Progress) -> PersonaliseReport:
-    """Train on the head of `shard`, watch its tail, keep the better weights."""
-    started = time.monotonic()
-    split, network = _split(shard, general, seed), copy.deepcopy(general.network)
-    torch.manual_seed(seed)
-    config = network.config
-    windows = Windows([split.clip], 50 if config.standardised else 16, np.random.default_rng([seed, 1]),
-                      config.standardised)
-    optimiser = torch.optim.Adam(network.parameters(), 1e-4)
-    loss, anchor = lip_loss(general.statistics, general.operator), _tail_figures(network, split, general)
-    best, best_state, best_step, step = anchor, None, 0, 0
-    while step < steps and step - best_step <= _PATIENCE * _EVERY:
-        if time.monotonic() - started > minutes * 60:
-            break
-        progress(step, steps)
-        _update(network, windows, optimiser, loss if config.standardised else None)
-        step += 1
-        if step % _EVERY == 0:
-            figures = _tail_figures(network, split, general)
-            if figures[0] > best[0]:
-                best, best_step = figures, step
-                best_state = copy.deepcopy(network.state_dict())
-    progress(steps, steps)
-    if best_state is not None:
-        network.load_state_dict(between(general.network, best_state, _PERSONAL_SHARE))
-        best = _tail_figures(network, split, general)
-    report = replace(report, before=anchor[1], after=best[1], steps=step, seconds=time.monotonic() - started)
-    if best[0] <= anchor[0]:
-        return replace(report, reason="Fine-tuning did not beat the general weights on the clip's held-out end; "
-                                      "the general weights are used.")
-    provenance = {**general.provenance, "personalised": {"base": general.identifier, "steps": best_step, "seed": seed,
-                                                         "offset_ms": report.offset_ms}}
-    save_weights(replace(general, network=network.eval(), provenance=provenance), out)
-    return replace(report, kept=True, weights=out, reason="The personal weights beat the general ones on the clip's "
-                                                          "held-out end.")
-
-
-def between(network: torch.nn.Module, tuned: dict[str, torch.Tensor], share: float) -> dict[str, torch.Tensor]:
-    """Weights `share` of the way from `network` to `tuned`.
-
-    Twelve seconds teach a person's manner and forget how others speak; between the two lies a network that is better at
-    both (Wortsman et al. 2022, robust fine-tuning by weight-space ensembles).
+    The tail only decides: what is kept is learned from all of the clip, to the share that the tail allowed.
     """
-    return {name: torch.lerp(value, tuned[name], share) if value.is_floating_point() else tuned[name]
-            for name, value in network.state_dict().items()}
+    steps = features(general.network.config, shard.samples)
+    raw = run(general.network, steps)[:len(shard)]
+    opening = shard.measures[:len(raw), 0]
+    usable = np.flatnonzero((shard.confidence[:len(raw)] > 0.5) & np.isfinite(opening))
+    head = usable[usable < len(shard) * (1 - TAIL_PART)]
+    tail = usable[len(head):]
+    lips = lip_units(general)
+
+    def learn(use: np.ndarray) -> Adapter:
+        return adapter.fit(raw, steps, opening, use, lips, _shares(general))
+
+    def on_tail(values: np.ndarray) -> float:
+        return pearson(values[tail, :-POSE_SIZE] @ lips[:, 0], opening[tail])
+
+    before, found = on_tail(raw), learn(head)
+    for share in SHARES:
+        after = on_tail(found.scaled(share).apply(raw, steps))
+        if after > before:
+            return learn(usable).scaled(share), replace(report, before=before, after=after, share=share)
+    return None, replace(report, before=before, after=before)
 
 
-def _update(network: torch.nn.Module, windows: Windows, optimiser: torch.optim.Optimizer, loss: LipLoss | None) -> None:
-    """One step. Normalisation keeps its general statistics: one voice must not shift them."""
-    network.train()
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
-            module.eval()
-    steps, targets, mask = windows.batch(8)
-    predicted = network(steps)
-    value = published_loss(predicted, targets) if loss is None else loss(predicted, targets, mask)
-    optimiser.zero_grad()
-    value.backward()
-    torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-    optimiser.step()
-
-
-def _tail_figures(network: torch.nn.Module, split: _Split, weights: MotionWeights) -> tuple[float, float]:
-    """What decides, and the correlation of the opening, on the tail.
-
-    What decides is half the correlations of opening and width less the error of the mouth relative to its motion.
-    """
-    network.eval()
-    predicted, real = run(network, split.tail_steps)[:, :-POSE_SIZE], split.tail_targets[:, :-POSE_SIZE]
-    count = min(len(predicted), len(real))
-    heard, seen = predicted[:count] @ _lips(weights), real[:count] @ _lips(weights)
-    opening, width = pearson(heard[:, 0], seen[:, 0]), pearson(heard[:, 1], seen[:, 1])
-    error = np.mean((heard - seen) ** 2, 0) / np.maximum(seen.var(0), 1e-9)
-    return (opening + width - float(np.minimum(error, 4).mean())) / 2, opening
+def _shares(weights: MotionWeights) -> np.ndarray:
+    """(K,) usual variance of each shape of the mouth in the network's units, 0 for the rest of the face."""
+    statistics = weights.statistics
+    mouth = mouth_channels(statistics.names).astype(np.float64)
+    return mouth if weights.network.config.standardised else mouth * statistics.std ** 2

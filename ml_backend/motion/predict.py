@@ -86,7 +86,10 @@ def predict(speech: Speech, weights: MotionWeights | Path, model: FaceModel, *, 
         raise UserInputError(f"The motion weights don't know the expressions of the face model {model.name}; "
                              "use the built-in head or weights trained for that model.")
     style = style or default_style(weights.statistics)
-    raw = run_in_parts(weights.network, features(weights.network.config, speech.samples), progress)
+    steps = features(weights.network.config, speech.samples)
+    raw = run_in_parts(weights.network, steps, progress)
+    if weights.adapter is not None:
+        raw = weights.adapter.apply(raw, steps)
     frames = frame_count(len(speech.samples))
     active = voice_activity(speech.samples)
     sound, nods = prosody(speech.samples, active), cached_pose(pose_weights())

@@ -25,10 +25,12 @@ from ml_backend.motion.pose_data import SILENT
 from ml_backend.motion.prepare import Motion, prepare_clip
 from ml_backend.motion.shards import Shard, save
 from ml_backend.motion.shards import load as load_shard
+from ml_backend.motion.speaker import listening
 from ml_backend.prepare import channels, offset
 from ml_backend.prepare.sources import FACEGOOD_WEIGHTS, Source
 from ml_backend.reconstruct.fit import fit_landmarks
 from ml_backend.reconstruct.landmarks import detect
+from ml_backend.reconstruct.tracklets import SPEAKING
 
 LANDMARKS = "parley.landmarks"
 READY, REJECTED, FAILED = "ready", "rejected", "failed"
@@ -168,7 +170,7 @@ def _landmarks(source: Source, out: Path) -> Path:
         folder = out / "frames" / source.name
         try:
             frames = extract_frames(source.path, folder, fps=FPS)
-            found = detect(frames, source=str(source.path))
+            found = listening(source.path, detect)(frames, face=SPEAKING, source=str(source.path))
             facts = {"landmarks": found.landmarks, "cuts": found.cuts, "fps": np.array(float(FPS))}
             save_npz(path, LANDMARKS, 1, {**facts, "size": np.array(frames.size)})
         finally:

@@ -108,7 +108,7 @@ def test_rows_files_and_resuming(folder: Path, tmp_path: Path, capsys: pytest.Ca
     baselines = ["still face", "mean face", "log-energy jaw", "shuffled speech"]
     assert list(general) == ["mine", "2", *baselines, "tracked motion"]
     assert [name for name in personal if name.startswith("mine, ")] == [
-        f"mine, {what}" for what in ("personalised", "without pose prediction", "without fine-tuning",
+        f"mine, {what}" for what in ("personalised", "without pose prediction", "without adapting",
                                      "without personalising")]
     assert list(personal["own beginning"]["clips"]) == ["a"], "b is too short for that"
     assert "too short" in report["notes"][0]

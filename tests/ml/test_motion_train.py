@@ -156,11 +156,11 @@ def test_personalising_helps_or_keeps_the_general_weights(trained, tmp_path, mon
     odd = one.expression.copy()
     odd[:, 0], odd[:, 1] = 0.5 * one.expression[:, 0] ** 2, 0.1 + one.expression[:, 0]
     sound, track = speech(one.samples), track_of(replace(one, expression=odd))
-    report = personalise(sound, track, weights, tmp_path / "own.safetensors", steps=60)
+    report = personalise(sound, track, weights, tmp_path / "own.safetensors")
     assert report.kept
     assert report.weights == tmp_path / "own.safetensors"
     assert load_weights(report.weights).provenance["personalised"]["base"] == load_weights(weights).identifier
-    again = personalise(sound, track, weights, tmp_path / "two.safetensors", steps=60)
+    again = personalise(sound, track, weights, tmp_path / "two.safetensors")
     assert report.weights.read_bytes() == again.weights.read_bytes()
 
 
@@ -172,7 +172,7 @@ def test_personalising_says_why_it_does_nothing(trained, tmp_path):
     assert "only 2.0 s" in personalise(speech(one.samples[:32000]), track_of(one), weights, target).reason
     other = shard(8, 77, "validate")
     unrelated = personalise(speech(one.samples), track_of(replace(other, expression=other.expression[::-1].copy())),
-                            weights, target, steps=10)
+                            weights, target)
     assert not unrelated.kept
     assert unrelated.weights == weights
     assert not target.exists()

@@ -12,7 +12,7 @@ import pytest
 
 from ml_backend.audio.load import Speech
 from ml_backend.errors import UserInputError
-from ml_backend.motion import shards
+from ml_backend.motion import agreement, shards
 from ml_backend.motion.checkpoint import MotionWeights
 from ml_backend.motion.dataset import standardise
 from ml_backend.prepare import channels, offset
@@ -148,7 +148,7 @@ def test_a_delay_is_measured_and_made_good(lag: int, monkeypatch: pytest.MonkeyP
     one = shard(12, 3, "train")
     heard = np.zeros((len(one), len(NAMES) + 6), np.float32)
     heard[:, -8:-6] = np.roll(one.measures, lag, 0)
-    monkeypatch.setattr(offset, "run", lambda network, steps: heard)
+    monkeypatch.setattr(agreement, "run", lambda network, steps: heard)
     found = offset.measure(one, weights_that_hear())
     assert found.late_ms == pytest.approx(lag * 40, abs=15)
     assert found.sync > 0.8
@@ -160,7 +160,7 @@ def test_a_delay_is_measured_and_made_good(lag: int, monkeypatch: pytest.MonkeyP
 
 def test_short_clips_are_taken_to_be_in_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     one = shard(1.2, 3, "train")
-    monkeypatch.setattr(offset, "run", lambda network, steps: np.ones((len(one), len(NAMES) + 6), np.float32))
+    monkeypatch.setattr(agreement, "run", lambda network, steps: np.ones((len(one), len(NAMES) + 6), np.float32))
     assert offset.measure(one, weights_that_hear()).late_ms == 0
 
 

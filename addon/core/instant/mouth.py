@@ -12,8 +12,8 @@ from .statistics import PARTING, PERCENTILES, Statistics, mouth_channels
 BEFORE, AFTER, FADE = 3, 4, 5
 MATCHING, CONTACT_MM, JAW_SHARE = 0.7, -0.3, 0.5
 LEAST_SPOKEN = 2 * FPS
-SURE, LATITUDE, BESIDE = 0.4, 0.3, 2
-APART, NEAR, HOLD, SIDE = 8, 6, 0.9, 0.35
+SURE, LATITUDE, BESIDE = 0.45, 0.3, 2
+APART, NEAR, HOLD, SIDE = 8, 6, 0.95, 0.35
 SPOKEN_SHARE = 0.6
 UPPER = ("brow", "cheekSquint", "noseSneer", "eyeSquint", "eyeWide")
 OPENING = ("jawOpen", "mouthLowerDown", "mouthUpperUp", "mouthFunnel")
