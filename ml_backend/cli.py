@@ -57,7 +57,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("dataset", type=Path, help="folder of shards made by `parley prepare`; for identity, of clips")
     train.add_argument("--out", type=Path, required=True, help="folder for the weights and the curve")
     train.add_argument("--config", default="default", choices=("default", "streaming", "yi2020"))
-    train.add_argument("--steps", type=int, help="at most (default: 200 for motion, 900 for contact, else 600)")
+    train.add_argument("--steps", type=int, help="at most (default: 200 for motion, 4000 for contact, else 600)")
     train.add_argument("--members", type=int, metavar="N", help="networks side by side (default: the configuration's)")
     train.add_argument("--pretrained", type=Path, metavar="FILE", help="what `parley train phones` made")
     train.add_argument("--seed", type=int, default=0)

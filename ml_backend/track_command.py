@@ -31,7 +31,7 @@ from ml_backend.film.sound import Sound
 from ml_backend.reconstruct.overlay import Overlay, face_window
 from ml_backend.reconstruct.providers import MEDIAPIPE, detector
 from ml_backend.reconstruct.track import track_clip
-from ml_backend.reconstruct.tracklets import LARGEST, check_face
+from ml_backend.reconstruct.tracklets import LARGEST, SPEAKING, check_face
 from ml_backend.terminal import Terminal, hushed
 
 MARK = "Face track preview made with Parley"
@@ -49,7 +49,7 @@ class TrackOptions:
     clip : clip or photo
     out : the FaceTrack, .npz
     preview : .png for a contact sheet, .mp4 for a film with the clip's sound, None for neither
-    face : "largest", "left", "right" or a number counted from the left
+    face : "largest", "speaking", "left", "right" or a number counted from the left
     seconds : how much of the clip from its start; None = all
     face_model : name of the face model
     landmarks : whose networks measure, see `providers`
@@ -83,6 +83,10 @@ def track(options: TrackOptions, terminal: Terminal) -> FaceTrack:
     check(options)
     info, model = probe(options.clip), load(model_path(options.face_model))
     detect = detector(options.landmarks)
+    if check_face(options.face) == SPEAKING:
+        from ml_backend.motion.speaker import listening  # here, since it brings torch along: a second or two
+
+        detect = listening(options.clip, detect)
     with tempfile.TemporaryDirectory(prefix="parley_track_") as name:
         folder = Path(name)
         with terminal.stage("Reading the clip") as progress:

@@ -28,6 +28,8 @@ RIM, RIM_WIDTH = 1.1, 2.2
 """Strength of the lamp behind the head, as a share of the key's, and how narrow its line is."""
 CHIN_SHADE, JAW_RISE = 0.3, 0.6
 """How much of the light the jaw keeps from the neck, and how steeply its line rises backwards."""
+OUT, OUT_SHARE = (0.0, 0.016), 0.95
+"""Metres behind the lips between which a tongue comes out of their shade, and the share of the light it gets there."""
 RED_SHIFT = (0.0, 0.38, 0.45)
 """How much darker than red light green and blue get where little of it arrives."""
 
@@ -87,11 +89,14 @@ def add(mesh: bpy.types.Mesh, names: list[str], setting: Setting) -> None:
     image = materials.load_image(setting.detail) if setting.detail is not None else None
     if image is not None:
         image.alpha_mode = "CHANNEL_PACKED"
+    lips = _lips(mesh)
     for name in names:
         material, shown = materials.emitter(f"Parley {name}")
         kind = materials.kind_of(name)
         surface = SURFACES.get(name, SURFACES.get(kind, SKIN))
         _build(material.node_tree, shown, group, kind, surface, image, setting)
+        if name == "tongue" and lips is not None:
+            _put_out(material.node_tree, lips)
         mesh.materials.append(material)
 
 
@@ -229,6 +234,27 @@ def _detailed(tree: Any, albedo: Any, image: bpy.types.Image,
     tree.links.new(double, parts.inputs[0])
     return mixed, math(tree, "MULTIPLY", (-350, -300), parts.outputs[1],
                        math(tree, "SUBTRACT", (-400, -400), 1.0, detail.outputs["Alpha"]))
+
+
+def _lips(mesh: bpy.types.Mesh) -> float | None:
+    """Y, in the mesh's own axes, of the lips' foremost point; None where the mesh names no lips."""
+    if GLOSS not in mesh.attributes:
+        return None
+    gloss, place = np.empty(len(mesh.vertices), np.float32), np.empty(3 * len(mesh.vertices), np.float32)
+    mesh.attributes[GLOSS].data.foreach_get("value", gloss)
+    mesh.vertices.foreach_get("co", place)
+    front = place.reshape(-1, 3)[gloss > 0.5, 1]
+    return float(front.min()) if len(front) else None
+
+
+def _put_out(tree: Any, lips: float) -> None:
+    """Let the light reach what of a tongue is between the `lips` or before them: its shade is that of a shut mouth."""
+    group = next(node for node in tree.nodes if node.bl_idname == "ShaderNodeGroup")
+    inside = group.inputs["Shade"].links[0].from_socket
+    place, parts = new(tree, "ShaderNodeTexCoord", (-1400, -600)), new(tree, "ShaderNodeSeparateXYZ", (-1250, -600))
+    tree.links.new(place.outputs["Object"], parts.inputs[0])
+    outside = _ramp(tree, parts.outputs[1], lips, 1.0, ((OUT[0], OUT_SHARE), (OUT[1], 0.0)))
+    feed(tree, group.inputs["Shade"], math(tree, "MAXIMUM", (50, -300), inside, outside))
 
 
 def _under_chin(tree: Any, chin: tuple[float, float]) -> Any:

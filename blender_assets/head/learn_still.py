@@ -47,8 +47,9 @@ LEAST = 1e-3
 GUESSED = ("jawOpen", "mouthPucker", "mouthSmileLeft", "mouthSmileRight", "eyeBlinkLeft", "eyeBlinkRight",
            "browInnerUp")
 """Channels whose guess is better on frames of unseen people; others' is not."""
-UNSEEN = ("mouthPucker",)
-"""Channels that a picture tells of on heads and not on people: like turns, they are guessed from landmarks alone."""
+SHOWN = {"mouthPucker": 0.5}
+"""Share of the picture's guess in channels of which it tells more on heads than on people; the rest is the landmarks'
+guess, as turns are wholly. Half of it costs people nothing."""
 SAMPLED, PICKED = 120, 20
 """Frames of a clip that tell its person, and those that are solved by themselves."""
 
@@ -121,8 +122,10 @@ def learn(heads: Sample, people: Sample | None, points: Rig) -> PhotoPrior:
     wanted = np.concatenate([turn / TURN_UNIT, weights[:, [points.names.index(name) for name in GUESSED]]], 1)
     plain, bias = _ridge(inputs, wanted, share, np.full(inputs.shape[1], RIDGE))
     seen_plain, seen_bias = _with_picture(inputs, wanted, share, look, angles)
-    for row in (*range(3), *(3 + GUESSED.index(name) for name in UNSEEN)):
-        seen_plain[row], seen_bias[row] = np.pad(plain[row], (0, seen_plain.shape[1] - plain.shape[1])), bias[row]
+    share_seen = np.array([0.0] * 3 + [SHOWN.get(name, 1.0) for name in GUESSED])
+    landmarks_alone = np.pad(plain, ((0, 0), (0, seen_plain.shape[1] - plain.shape[1])))
+    seen_plain = share_seen[:, None] * seen_plain + (1 - share_seen[:, None]) * landmarks_alone
+    seen_bias = share_seen * seen_bias + (1 - share_seen) * bias
     numbers = (part.astype(np.float32) for part in (centre, modes, plain, bias, seen_plain, seen_bias))
     return PhotoPrior(points.mean.astype(np.float32), np.array(points.names), np.array(GUESSED), *numbers)
 

@@ -53,12 +53,16 @@ def project(camera_points: np.ndarray, focal: float, centre: np.ndarray) -> np.n
 
 def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """(V, 3) unit outward normals: area-weighted mean of the adjacent triangles' normals."""
-    a, b, c = (vertices[triangles[:, i]] for i in range(3))
-    face = np.cross(b - a, c - a)
-    total = np.zeros((len(vertices), 3))
-    for corner in range(3):
-        np.add.at(total, triangles[:, corner], face)
-    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-20)
+    a, b, c = (np.ascontiguousarray(vertices.T, np.float64)[:, triangles[:, i]] for i in range(3))
+    one, two = b - a, c - a
+    total = np.zeros((3, len(vertices)))
+    for axis in range(3):
+        second, third = (axis + 1) % 3, (axis + 2) % 3
+        face = one[second] * two[third] - one[third] * two[second]
+        for corner in range(3):
+            total[axis] += np.bincount(triangles[:, corner], face, len(vertices))
+    total /= np.maximum(np.sqrt((total**2).sum(0)), 1e-20)
+    return np.ascontiguousarray(total.T)
 
 
 def spherical_harmonics(normals: np.ndarray) -> np.ndarray:

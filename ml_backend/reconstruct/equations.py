@@ -55,18 +55,51 @@ def observe(view: View, deformed: np.ndarray, weight: np.ndarray) -> np.ndarray:
 def normal_equations(residual: np.ndarray, basis: np.ndarray, rows: Measurements, rotation: np.ndarray
                      ) -> tuple[np.ndarray, np.ndarray]:
     """G (T, K, K) and b (T, K) of the weighted problem: residual (T, P, 3), basis (K, P, 3)."""
-    metric = seen_metric(rotation)
-    sides = side_visibility(rotation)
-    shares = np.stack([1 - rows.side, rows.side])
-    count = len(basis)
-    planes = np.ascontiguousarray(basis.transpose(2, 0, 1)).reshape(3 * count, -1)
-    blocks = np.stack([((planes * w) @ planes.T).reshape(3, count, 3, count).transpose(0, 2, 1, 3)
-                       for w in shares * rows.weight])
-    factors = np.einsum("ts,tab->tsab", sides, metric).reshape(len(rotation), -1)
-    gram = (factors @ blocks.reshape(-1, count * count)).reshape(-1, count, count)
-    weights = (sides @ shares) * rows.weight
-    pulled = residual @ metric * weights[..., None]
-    return gram, pulled.reshape(len(rotation), -1) @ basis.reshape(count, -1).T
+    return System.of(basis, rows).normal(residual, rotation)
+
+
+@dataclass(frozen=True)
+class System:
+    """What the normal equations of K shapes in P measurements have in common in all frames.
+
+    Attributes
+    ----------
+    basis : (K, 3 P); rows : the measurements
+    shares : (2, P), how much each belongs to the −x and to the +x half of the face
+    blocks : (18, K²), products of the shapes along each pair of axes in each half, weighted
+    """
+
+    basis: np.ndarray
+    rows: Measurements
+    shares: np.ndarray
+    blocks: np.ndarray
+
+    @classmethod
+    def of(cls, basis: np.ndarray, rows: Measurements) -> System:
+        """Of shapes `basis` (K, P, 3)."""
+        shares, count = np.stack([1 - rows.side, rows.side]), len(basis)
+        planes = np.ascontiguousarray(basis.transpose(2, 0, 1)).reshape(3 * count, -1)
+        blocks = np.stack([((planes * w) @ planes.T).reshape(3, count, 3, count).transpose(0, 2, 1, 3)
+                           for w in shares * rows.weight])
+        return cls(basis.reshape(count, -1), rows, shares, blocks.reshape(-1, count * count))
+
+    def normal(self, residual: np.ndarray, rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """G (T, K, K) and b (T, K) for a residual (T, P, 3) of frames with these rotations (T, 3, 3)."""
+        factors, pulled = self._seen(residual, rotation)
+        count = len(self.basis)
+        return (factors @ self.blocks).reshape(-1, count, count), pulled.reshape(len(rotation), -1) @ self.basis.T
+
+    def summed(self, residual: np.ndarray, rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same added up over the frames, (K, K) and (K,)."""
+        factors, pulled = self._seen(residual, rotation)
+        count = len(self.basis)
+        return (factors.sum(0) @ self.blocks).reshape(count, count), self.basis @ pulled.sum(0).ravel()
+
+    def _seen(self, residual: np.ndarray, rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(T, 18) the blocks' factors, and the residual (T, P, 3) as it counts."""
+        metric, sides = seen_metric(rotation), side_visibility(rotation)
+        factors = (sides[:, :, None, None] * metric[:, None]).reshape(len(rotation), -1)
+        return factors, residual @ metric * ((sides @ self.shares) * self.rows.weight)[..., None]
 
 
 def seen_metric(rotation: np.ndarray) -> np.ndarray:

@@ -17,15 +17,21 @@ from ml_backend.progress import Progress, silent
 from ml_backend.reconstruct import boxsolve, contacts, partial, photo_prior, pose, priors, still
 from ml_backend.reconstruct.appearance import appearance
 from ml_backend.reconstruct.cuts import shots
-from ml_backend.reconstruct.equations import View, normal_equations, observe, stable_weights
-from ml_backend.reconstruct.offset import Spreading, landmark_offset
-from ml_backend.reconstruct.points import CORRELATION, IRIS_RIGHT, Measurements, Rig, measurements, noise, rig
+from ml_backend.reconstruct.equations import System, View, observe, stable_weights
+from ml_backend.reconstruct.offset import landmark_offset
+from ml_backend.reconstruct.points import IRIS_RIGHT, Measurements, Rig, noise
+from ml_backend.reconstruct.pose import CONVERGED
+from ml_backend.reconstruct.prepared import Prepared, identity_system, prepared
 from ml_backend.reconstruct.tuck import tuck
 
 SAMPLE = 160
 ROUNDS, LATE, FEW = 5, 2, 40
 """Alternations; the first ones, all but the last two, see about 40 frames, which tell a person's shape as well."""
-DRAFT, FINAL = 12, 30
+NEAR = 2e-4
+"""A step of the pose that suffices where shape and expression change anyway, radians and metres."""
+DENSE = 2
+"""Frames from one sampled frame to the next from which on what lies between is no news for the pose."""
+DRAFT, FINAL = 6, 4
 """Sweeps of the expression solve: where a better pose or person follows, and at last."""
 HABIT_SHARE, HABIT_LIMIT = 0.9, 0.5
 
@@ -79,14 +85,15 @@ def fit_landmarks(landmarks: np.ndarray, size: np.ndarray, model: FaceModel, fps
     """
     measured = np.isfinite(landmarks).all(2).any(0)
     filled, found = fill_gaps(landmarks[:, measured], cuts)
-    points, centre = rig(model, measured), np.asarray(size, float) / 2
+    ready, centre = prepared(model, measured), np.asarray(size, float) / 2
+    points = ready.points
     seen = filled[:, np.searchsorted(np.flatnonzero(measured), points.index)].astype(float)
     camera = guess_focal(seen, points, size) if focal is None else float(focal)
     if len(seen) == 1:
-        identity, spread, view, expression = _photo(seen, model, points, camera, centre,
+        identity, spread, view, expression = _photo(seen, model, ready, camera, centre,
                                                     _look(picture, landmarks[0], measured))
     else:
-        identity, spread, view, expression = _clip(seen, found, model, points, camera, centre,
+        identity, spread, view, expression = _clip(seen, found, model, ready, camera, centre,
                                                    pose.segments(filled, cuts), fps, progress)
     progress(ROUNDS + 1, ROUNDS + 2)
     neutral = points.mean + np.tensordot(identity, points.identity, 1) + spread[points.vertex]
@@ -98,15 +105,16 @@ def fit_landmarks(landmarks: np.ndarray, size: np.ndarray, model: FaceModel, fps
     return result if measured.all() else partial.completed(result, model, centre)
 
 
-def _photo(seen: np.ndarray, model: FaceModel, points: Rig, focal: float, centre: np.ndarray, look: np.ndarray | None
-           ) -> tuple[np.ndarray, np.ndarray, View, np.ndarray]:
+def _photo(seen: np.ndarray, model: FaceModel, ready: Prepared, focal: float, centre: np.ndarray,
+           look: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, View, np.ndarray]:
     """Identity, offset (V, 3), view and expression (1, K) of one picture's landmarks (1, L, 3) and `look` (F,)."""
+    points = ready.points
     found = still.solve(first_view(seen, points, 2 * centre, focal), points, photo_prior.prior_of(points), look)
     moved = np.tensordot(found.expression, points.expression, 1)
     shape = points.mean + np.tensordot(found.identity, points.identity, 1)
     offset = landmark_offset(found.target - moved - shape, found.view.rotation, points, moved,
                              still.levels(found, points), shape)
-    spread = _spread(model, Spreading.of(model, points).carry(offset), found.identity)
+    spread = _spread(model, ready.spreading(model).carry(offset), found.identity)
     return found.identity, spread, found.view, found.expression
 
 
@@ -123,20 +131,34 @@ def first_view(seen: np.ndarray, points: Rig, size: np.ndarray, focal: float | N
     return _repose(view, points.mean, weight)
 
 
-def _clip(seen: np.ndarray, found: np.ndarray, model: FaceModel, points: Rig, focal: float, centre: np.ndarray,
+def _clip(seen: np.ndarray, found: np.ndarray, model: FaceModel, ready: Prepared, focal: float, centre: np.ndarray,
           runs: list[slice], fps: float, progress: Progress) -> tuple[np.ndarray, np.ndarray, View, np.ndarray]:
     """Identity, offset (V, 3), view and expressions (T, K) of a clip's landmarks (T, L, 3), those `found` first."""
-    known = np.flatnonzero(found)
+    known, points = np.flatnonzero(found), ready.points
     sample = known[np.unique(np.linspace(0, len(known) - 1, min(SAMPLE, len(known))).round().astype(int))]
     with ThreadPoolExecutor(1) as pool:
-        # What the mesh is like takes a while to factorise and waits for nobody.
-        spreading = pool.submit(Spreading.of, model, points)
-        identity, offset, at, sampled = _person(seen[sample], points, focal, centre, progress)
+        # What the mesh is like takes a while to factorise, if it isn't yet, and waits for nobody.
+        spreading = pool.submit(ready.spreading, model)
+        identity, offset, at, sampled = _person(seen[sample], ready, focal, centre, progress)
         spread = _spread(model, spreading.result().carry(offset), identity)
     neutral = points.mean + np.tensordot(identity, points.identity, 1) + spread[points.vertex]
-    start = sampled[np.abs(np.arange(len(seen))[:, None] - sample).argmin(1)]
-    view = View(seen, *pose.initial_pose(seen, neutral, stable_weights(points), focal, centre), focal, centre)
-    return identity, spread, *_all_frames(view, neutral, points, at, runs, fps, start)
+    start = _between(sampled, sample, len(seen))
+    dense = bool((np.diff(sample, prepend=-1, append=len(seen)) <= DENSE).all())
+    deformed = neutral + np.tensordot(start, points.expression, 1) if dense else np.broadcast_to(neutral, seen.shape)
+    view = View(seen, *pose.initial_pose(seen, deformed, ready.weight, focal, centre), focal, centre)
+    view = _repose(view, deformed, ready.weight, CONVERGED if dense else NEAR)
+    if not dense:
+        view, start = _drafted(view, neutral, ready, at, start)
+    return identity, spread, *_all_frames(view, neutral, ready, at, runs, fps, start)
+
+
+def _between(sampled: np.ndarray, sample: np.ndarray, count: int) -> np.ndarray:
+    """(T, K) of `count` frames, those between the frames `sample` (N,) on the line from one of `sampled` (N, K) on."""
+    frames = np.arange(count)
+    after = np.clip(np.searchsorted(sample, frames), 0, len(sample) - 1)
+    before = np.maximum(after - 1, 0)
+    share = np.clip((frames - sample[before]) / np.maximum(sample[after] - sample[before], 1), 0, 1)[:, None]
+    return sampled[before] * (1 - share) + sampled[after] * share
 
 
 def _spread(model: FaceModel, spread: np.ndarray, identity: np.ndarray) -> np.ndarray:
@@ -159,7 +181,9 @@ def fill_gaps(landmarks: np.ndarray, cuts: np.ndarray | None = None) -> tuple[np
     Linear in between, constant at the ends of the clip and of each shot; a shot without a face holds its neighbours'.
     """
     found = np.isfinite(landmarks).all(axis=(1, 2))
-    if cuts is None or found.all():
+    if found.all():
+        return landmarks.astype(np.float32, copy=False), found
+    if cuts is None:
         return _bridge(landmarks, found), found
     out = np.full(landmarks.shape, np.nan, np.float32)
     for shot in shots(cuts):
@@ -197,35 +221,37 @@ class _Person:
         return replace(self, expression=self.expression[nearest], deformed=self.deformed[nearest])
 
 
-def _person(seen: np.ndarray, points: Rig, focal: float, centre: np.ndarray, progress: Progress
+def _person(seen: np.ndarray, ready: Prepared, focal: float, centre: np.ndarray, progress: Progress
             ) -> tuple[np.ndarray, np.ndarray, contacts.Levels, np.ndarray]:
     """Identity, landmark offset (L, 3), contact levels and expressions (N, K) from sampled frames (N, L, 3)."""
+    points = ready.points
     found = _Person(np.zeros(len(points.identity)), np.zeros_like(points.mean), points.mean)
     thin = max(1, len(seen) // FEW)
     for first, last, step in ((0, ROUNDS - LATE, thin), (ROUNDS - LATE, ROUNDS, 1)):
         if first:
             found = found.upsampled(thin, len(seen))
         some = seen[::step]
-        start = pose.initial_pose(some, found.deformed, stable_weights(points), focal, centre)
+        start = pose.initial_pose(some, found.deformed, ready.weight, focal, centre)
         view = View(some, *start, focal, centre)
         for number in range(first, last):
-            view = _round(found, view, points, shift=number >= ROUNDS - LATE)
+            view = _round(found, view, ready, shift=number >= ROUNDS - LATE)
             progress(number + 1, ROUNDS + 2)
     assert found.at is not None and found.expression is not None
     return found.identity, found.offset, found.at, np.clip(found.expression - _habit(found.expression), 0, 1)
 
 
-def _round(found: _Person, view: View, points: Rig, *, shift: bool) -> View:
+def _round(found: _Person, view: View, ready: Prepared, *, shift: bool) -> View:
     """Pose, contact levels, expressions, identity and, with `shift`, the offset, each given the others."""
-    weight, rows = stable_weights(points), measurements(points)
-    view = _repose(view, found.deformed, weight)
+    points = ready.points
+    view = _repose(view, found.deformed, ready.weight, NEAR)
     neutral = points.mean + np.tensordot(found.identity, points.identity, 1) + found.offset
-    raw = observe(view, np.broadcast_to(found.deformed, view.points.shape), weight)
+    raw = observe(view, np.broadcast_to(found.deformed, view.points.shape), ready.weight)
     at = contacts.levels(raw, points)
     target = contacts.correct(raw, points, at)
-    expression = solve_expressions(target, neutral, view.rotation, points, rows, start=found.expression, sweeps=DRAFT)
+    expression = solve_expressions(target, neutral, view.rotation, points, ready.rows, start=found.expression,
+                                   sweeps=DRAFT, system=ready.expressions)
     moved = np.tensordot(expression - _habit(expression), points.expression, 1)
-    found.identity = solve_identity(target - moved - points.mean - found.offset, view.rotation, points)
+    found.identity = solve_identity(target - moved - points.mean - found.offset, view.rotation, points, ready.persons)
     shape = points.mean + np.tensordot(found.identity, points.identity, 1)
     if shift:
         found.offset = landmark_offset(target - moved - shape, view.rotation, points, moved, at, shape)
@@ -240,65 +266,69 @@ def _habit(expression: np.ndarray) -> np.ndarray:
     return HABIT_SHARE * np.minimum(np.percentile(expression, 10, axis=0), HABIT_LIMIT)
 
 
-def _all_frames(view: View, neutral: np.ndarray, points: Rig, at: contacts.Levels, runs: list[slice], fps: float,
+def _drafted(view: View, neutral: np.ndarray, ready: Prepared, at: contacts.Levels, start: np.ndarray
+             ) -> tuple[View, np.ndarray]:
+    """Pose and expression (T, K) of every frame by itself, which tell the pose how the face is deformed."""
+    points = ready.points
+    target = contacts.correct(observe(view, np.broadcast_to(neutral, view.points.shape), ready.weight), points, at)
+    draft = solve_expressions(target, neutral, view.rotation, points, ready.rows, start=start, sweeps=DRAFT,
+                              system=ready.expressions)
+    return _repose(view, neutral + np.tensordot(draft, points.expression, 1), ready.weight), draft
+
+
+def _all_frames(view: View, neutral: np.ndarray, ready: Prepared, at: contacts.Levels, runs: list[slice], fps: float,
                 start: np.ndarray) -> tuple[View, np.ndarray]:
-    """Pose and expression of every frame, given the person and expressions (T, K) to start from."""
-    weight, rows = stable_weights(points), measurements(points)
-    view = _repose(view, neutral, weight)
-    joined = np.ones(max(len(start) - 1, 0), bool)
-    joined[[run.start - 1 for run in runs[1:]]] = False
-    deformed = np.broadcast_to(neutral, view.points.shape)
-    target = contacts.correct(observe(view, deformed, weight), points, at)
-    # Each frame by itself first: it is only there to tell the pose how the face is deformed.
-    draft = solve_expressions(target, neutral, view.rotation, points, rows, start=start, sweeps=DRAFT)
-    deformed = neutral + np.tensordot(draft, points.expression, 1)
-    view = _repose(view, deformed, weight)
+    """Pose, smoothed, and expression of every frame, given the person and expressions (T, K) to start from."""
+    points = ready.points
     angles, move = pose.smooth_pose(pose.angles_of(view.rotation), view.translation, runs, fps)
     view = replace(view, rotation=pose.matrices_of(angles), translation=move)
-    target = contacts.correct(observe(view, deformed, weight), points, at)
+    deformed = neutral + np.tensordot(start, points.expression, 1)
+    target = contacts.correct(observe(view, deformed, ready.weight), points, at)
+    joined = np.ones(max(len(start) - 1, 0), bool)
+    joined[[run.start - 1 for run in runs[1:]]] = False
     chain = boxsolve.Chain(priors.temporal_weights(points.names, fps), joined)
-    return view, solve_expressions(target, neutral, view.rotation, points, rows, chain=chain, start=draft)
+    return view, solve_expressions(target, neutral, view.rotation, points, ready.rows, chain=chain, start=start,
+                                   system=ready.expressions)
 
 
-def _repose(view: View, deformed: np.ndarray, weight: np.ndarray) -> View:
+def _repose(view: View, deformed: np.ndarray, weight: np.ndarray, tolerance: float = CONVERGED) -> View:
     rotation, translation = pose.refine_pose(view.points, deformed, weight, view.focal, view.centre, view.rotation,
-                                             view.translation)
+                                             view.translation, tolerance=tolerance)
     return replace(view, rotation=rotation, translation=translation)
 
 
 def solve_expressions(target: np.ndarray, neutral: np.ndarray, rotation: np.ndarray, points: Rig, rows: Measurements, *,
-                      chain: boxsolve.Chain | None = None, start: np.ndarray | None = None, sweeps: int = FINAL
-                      ) -> np.ndarray:
+                      chain: boxsolve.Chain | None = None, start: np.ndarray | None = None, sweeps: int = FINAL,
+                      system: System | None = None) -> np.ndarray:
     """Expression weights (T, K) in [0, 1] that bring `neutral` (L, 3) onto `target` (T, L, 3), both in model space.
 
     `rotation` (T, 3, 3) says which direction of each frame was seen well; without a `chain` frames are independent.
-    `sweeps` bounds the effort, see `boxsolve.solve`.
+    `sweeps` bounds the effort, see `boxsolve.solve`; `system` is that of the expressions, if it is at hand.
     """
     names = points.names
-    basis = rows.apply(points.expression)
-    gram, right = normal_equations(rows.apply(target - neutral), basis, rows, rotation)
+    system = system or System.of(rows.apply(points.expression), rows)
+    gram, right = system.normal(rows.apply(target - neutral), rotation)
     gram += priors.precision(names, gaze=bool((points.index >= IRIS_RIGHT).any()))
     if chain is None:
         chain = boxsolve.Chain(np.zeros(len(names)), np.zeros(max(len(target) - 1, 0), bool))
     return boxsolve.solve(gram, right, chain, below=priors.caps(names), start=start, sweeps=sweeps)
 
 
-def solve_identity(residual: np.ndarray, rotation: np.ndarray, points: Rig) -> np.ndarray:
-    """(I,) coefficients that explain the mean residual (N, L, 3); prior N(0, 1), all frames count as a few."""
-    plain = points.index < 468
-    count = int(plain.sum())
-    x = points.mean[plain, 0]
-    rows = Measurements(np.flatnonzero(plain), np.full(count, -1), CORRELATION / noise(points)[plain] ** 2,
-                        np.clip(0.5 + x / 0.03, 0, 1))
-    gram, right = normal_equations(rows.apply(residual), rows.apply(points.identity), rows, rotation)
+def solve_identity(residual: np.ndarray, rotation: np.ndarray, points: Rig, system: System | None = None) -> np.ndarray:
+    """(I,) coefficients that explain the mean residual (N, L, 3); prior N(0, 1), all frames count as a few.
+
+    `system` is `identity_system` of the points, if it is at hand.
+    """
+    system = system or identity_system(points)
+    gram, right = system.summed(system.rows.apply(residual), rotation)
     share = min(len(residual), 8) / len(residual)
-    return np.linalg.solve(gram.sum(0) * share + np.eye(len(points.identity)), right.sum(0) * share)
+    return np.linalg.solve(gram * share + np.eye(len(points.identity)), right * share)
 
 
 def _residual_px(view: View, neutral: np.ndarray, expression: np.ndarray, points: Rig) -> np.ndarray:
     """(T,) RMS reprojection error in pixels over landmarks that are neither outline nor iris."""
     inner = (noise(points) < 0.005) & (points.index < 468)
-    deformed = (neutral + np.tensordot(expression, points.expression, 1))[:, inner]
+    deformed = neutral[inner] + np.tensordot(expression, points.expression[:, inner], 1)
     camera = deformed @ view.rotation.transpose(0, 2, 1) + view.translation[:, None]
     error = project(camera, view.focal, view.centre) - view.points[:, inner, :2]
-    return np.sqrt((error**2).sum(-1).mean(1))
+    return np.sqrt((error**2).sum((1, 2)) / error.shape[1])

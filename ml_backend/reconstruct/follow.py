@@ -10,7 +10,6 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
 from threading import Event
@@ -124,21 +123,32 @@ def follow(frames: Sequence[np.ndarray], progress: Progress, *, boxes: np.ndarra
     begins : (T,) bool, frames that begin a shot; found by the way if not given
     """
     total = len(frames)
-    parts = 1 if total < LONG else 2 if total < VERY_LONG else 4
-    edges = np.linspace(0, total, parts + 1).round().astype(int).tolist()
+    edges = _edges(total, 1 if total < LONG else 2 if total < VERY_LONG else 4)
     found = Followed(np.full((total, COUNT, 3), np.nan, np.float32), np.zeros(total, bool), np.zeros(total))
     task = _Task(frames, boxes, begins, found, deque(pairwise(edges)))
-    helpers = min(parts, os.cpu_count() or 1) - 1
-    with ExitStack() as stack:
-        networks = [stack.enter_context(mesh.face_mesh(static=total == 1, faces=1)) for _ in range(helpers + 1)]
-        with ThreadPoolExecutor(max(helpers, 1)) as pool:
-            others = [pool.submit(task.look_on, network) for network in networks[1:]]
-            try:
-                task.look_on(networks[0], progress)
-                _await(others, task, progress)
-            finally:
-                task.stop.set()
+    helpers = min(len(edges) - 1, os.cpu_count() or 1) - 1
+    with ThreadPoolExecutor(max(helpers, 1)) as pool:
+        others: list[Future[None]] = []
+        try:
+            with mesh.face_mesh(static=total == 1, faces=1) as network:
+                others += [pool.submit(_help, task) for _ in range(helpers)]
+                task.look_on(network, progress)
+            _await(others, task, progress)
+        finally:
+            task.stop.set()
     return found
+
+
+def _edges(total: int, parts: int) -> list[int]:
+    """Where each of `parts` stretches of a clip of `total` frames begins, and its end; the first one needs no lead."""
+    share = (total + (parts - 1) * LEAD) / parts
+    return [0, *(round(share + number * (share - LEAD)) for number in range(parts - 1)), total]
+
+
+def _help(task: _Task) -> None:
+    """What a helping thread does, with a network of its own."""
+    with mesh.face_mesh(static=False, faces=1) as network:
+        task.look_on(network)
 
 
 def _await(others: list[Future[None]], task: _Task, progress: Progress) -> None:

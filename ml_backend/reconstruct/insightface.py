@@ -136,7 +136,8 @@ def detect(frames: Sequence[np.ndarray], *, face: str = LARGEST, progress: Progr
     known = landmarks[:, np.isfinite(landmarks).all(2).any(0)]
     track = checked(landmarks, begins | cutting.face_cuts(np.array(watch.changes), known), len(found) - 1, face, source)
     progress(total, total)
-    return LandmarkTrack(track.landmarks, track.confidence, track.cuts, (*track.warnings, *notes), networks.name)
+    return LandmarkTrack(track.landmarks, track.confidence, track.cuts, (*track.warnings, *notes), networks.name,
+                         track.people)
 
 
 def _sightings(networks: Networks, frame: np.ndarray, number: int) -> list[Sighting]:

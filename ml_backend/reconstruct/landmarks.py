@@ -26,6 +26,8 @@ MOST_FACES = 5
 DETECTOR_SHARE = 0.8
 """Side of the detector's box over that of the landmarks."""
 AGAIN_FACES = 2.2
+LEAST_SEEN = 0.25
+"""Share of the frames in which Face Mesh has to see a face by itself; a smaller one is looked for in crops."""
 SCAN_SHARE = 0.2
 """Share of the work that looking for cuts and faces beforehand takes."""
 
@@ -41,6 +43,7 @@ class LandmarkTrack:
     cuts : (T,) bool, True where a frame begins a new shot
     warnings : sentences for the user
     source : the networks that measured them
+    people : faces well in view, this one among them
     """
 
     landmarks: np.ndarray
@@ -48,6 +51,7 @@ class LandmarkTrack:
     cuts: np.ndarray
     warnings: tuple[str, ...] = ()
     source: str = "mediapipe"
+    people: int = 1
 
 
 def detect(frames: Sequence[np.ndarray], *, face: str = LARGEST, progress: Progress = silent,
@@ -69,8 +73,8 @@ def detect(frames: Sequence[np.ndarray], *, face: str = LARGEST, progress: Progr
     face = tracklets.check_face(face)
     if not len(frames):
         raise UserInputError(f"There is no picture in {source}; use a clip of at least one frame.")
-    if face == LARGEST and _alone(frames):
-        found = follow(frames, progress)
+    found = follow(frames, progress) if face == LARGEST and _alone(frames) else None
+    if found is not None and np.isfinite(found.landmarks[:, 0, 0]).mean() >= LEAST_SEEN:
         landmarks, begins, changes, rivals, boxes = found.landmarks, found.begins, found.changes, 0, None
     else:
         landmarks, begins, changes, boxes, rivals = _one_of_several(frames, face, progress, source)
@@ -82,6 +86,8 @@ def detect(frames: Sequence[np.ndarray], *, face: str = LARGEST, progress: Progr
 def _alone(frames: Sequence[np.ndarray]) -> bool:
     """Whether a few frames show one face that Face Mesh sees by itself, and no second one of comparable size."""
     picks = np.unique(np.linspace(0, len(frames) - 1, min(SURVEY_FRAMES, len(frames))).round().astype(int))
+    if all(count == 1 for count in mesh.count_near(mesh.rgb(frames[pick]) for pick in picks)):
+        return True
     counts = []
     with mesh.face_mesh(static=True, faces=3, refine=False) as network:
         for pick in picks:
@@ -89,7 +95,7 @@ def _alone(frames: Sequence[np.ndarray]) -> bool:
             counts.append(sum(size > RIVAL * max(tall) for size in tall))
     # What is seen in one sampled frame only may be a poster or a mistake.
     people = max(counts) if len(counts) < 3 else sorted(counts)[-2]
-    return people <= 1 and sum(count > 0 for count in counts) >= max(1, len(counts) // 3)
+    return people <= 1 and sum(count > 0 for count in counts) >= max(1, LEAST_SEEN * len(counts))
 
 
 def _one_of_several(frames: Sequence[np.ndarray], face: str, progress: Progress, source: str
@@ -181,7 +187,7 @@ def checked(landmarks: np.ndarray, cuts: np.ndarray, rivals: int, face: str, sou
     if not found.all():
         notes.append(f"The face was not found in {int((~found).sum())} of {len(found)} frames of {source}; "
                      "they are interpolated.")
-    return LandmarkTrack(landmarks, found.astype(np.float32), cuts, tuple(notes))
+    return LandmarkTrack(landmarks, found.astype(np.float32), cuts, tuple(notes), people=rivals + 1)
 
 
 def nobody(source: str) -> UserInputError:

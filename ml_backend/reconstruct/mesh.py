@@ -77,6 +77,12 @@ def find_boxes(pictures: Iterable[np.ndarray]) -> list[list[np.ndarray]]:
     return out
 
 
+def count_near(pictures: Iterable[np.ndarray]) -> list[int]:
+    """How many faces the detector that Face Mesh begins with sees in each RGB picture."""
+    with face_detector(near=True) as detector:
+        return [len(detector.process(picture).detections or []) for picture in pictures]
+
+
 def _once_each(found: list[tuple[float, float, float, float]]) -> list[np.ndarray]:
     """Boxes without those that an overlapping tile shows again; the surest of each stays."""
     kept: list[np.ndarray] = []
@@ -147,12 +153,13 @@ def reset(network: Network) -> None:
 
 
 @contextmanager
-def face_detector() -> Iterator[Network]:
-    """The full-range detector."""
+def face_detector(*, near: bool = False) -> Iterator[Network]:
+    """The full-range detector, or the one for faces within two metres, which takes half the time."""
     with quiet():
         import mediapipe
 
-        detector = mediapipe.solutions.face_detection.FaceDetection(model_selection=1, min_detection_confidence=0.5)
+        detector = mediapipe.solutions.face_detection.FaceDetection(model_selection=int(not near),
+                                                                    min_detection_confidence=0.5)
         warm_up(detector)
     try:
         yield detector

@@ -50,12 +50,13 @@ def landmark_offset(residual: np.ndarray, rotation: np.ndarray, rig: Rig, moved:
     activity = np.sqrt((moved**2).sum(-1).mean(1))
     weight = 1.0 / (0.001**2 + activity**2)
     weight /= weight.sum()
-    metric = np.einsum("tia,i,tib->tab", rotation, np.array([1.0, 1.0, DEPTH]), rotation)
-    centre = np.median(residual, axis=0)
-    error = np.linalg.norm(residual - centre, axis=-1)
-    robust = weight[:, None] / (1 + (error / 0.002) ** 2)
-    gram = np.einsum("tl,tab->lab", robust, metric)
-    right = np.einsum("tl,tab,tlb->la", robust, metric, residual)
+    metric = rotation.transpose(0, 2, 1) @ (np.array([1.0, 1.0, DEPTH])[:, None] * rotation)
+    # Frame after frame lies together: that is how the median goes through them.
+    beside = np.ascontiguousarray(residual.reshape(len(residual), -1).T)
+    centre = np.median(beside, axis=1).reshape(residual.shape[1:])
+    robust = weight[:, None] / (1 + ((residual - centre) ** 2).sum(-1) / 0.002**2)
+    gram = (robust.T @ metric.reshape(len(metric), 9)).reshape(-1, 3, 3)
+    right = ((residual @ metric) * robust[..., None]).sum(0)
     damping = np.minimum(noise(rig), 0.0025) ** 2 / (4 * PRIOR**2) * robust.sum(0)
     offset = np.linalg.solve(gram + damping[:, None, None] * np.eye(3), right[..., None])[..., 0]
     offset[rig.index >= 468] = 0.0

@@ -3,7 +3,7 @@ weights are part of its wheel, the fitted mesh, and colours."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -34,18 +34,27 @@ def person_mask(frame: np.ndarray, window: np.ndarray | None = None) -> np.ndarr
     frame : (H, W, 3) RGB uint8
     window : (3,) x, y, side, pixels: look there only, which resolves a head in a large frame better; 0 outside
     """
-    picture = rgb(frame)
+    with person_finder() as find:
+        return find(frame, window)
+
+
+@contextmanager
+def person_finder() -> Iterator[Callable[[np.ndarray, np.ndarray | None], np.ndarray]]:
+    """`person_mask` for many frames, in any order: setting up the network takes longer than a frame does."""
+    with _network() as network:
+        yield lambda frame, window: _found(network, rgb(frame), window)
+
+
+def _found(network: Any, picture: np.ndarray, window: np.ndarray | None) -> np.ndarray:
     if window is None:
-        with _network() as network:
-            return _segment(network, picture)
+        return _segment(network, picture)
     height, width = picture.shape[:2]
     x, y, side = (round(float(value)) for value in window)
     left, top, right, bottom = max(x, 0), max(y, 0), min(x + side, width), min(y + side, height)
     out = np.zeros((height, width), np.float32)
     if right - left < 2 or bottom - top < 2:
         return out
-    with _network() as network:
-        out[top:bottom, left:right] = _segment(network, np.ascontiguousarray(picture[top:bottom, left:right]))
+    out[top:bottom, left:right] = _segment(network, np.ascontiguousarray(picture[top:bottom, left:right]))
     return out
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.signal import savgol_filter
 
 from ml_backend.face_model.synthesis import rotation_angles, rotation_matrix
 
@@ -18,6 +17,10 @@ DEPTH_WEIGHT = 0.15
 CHUNK = 48
 """Frames solved together: what they need stays in the processor's cache."""
 NEGLIGIBLE = 0.1
+SPARSE = 3
+"""Every so many landmarks tell whether a face jumps."""
+FRESH = (0, 1, 4)
+"""Steps at which the normal matrix is worked out; those between go on with the last one."""
 CONVERGED = 2e-5
 """A step below this (radians, metres) ends the iteration: a tenth of the smallest jitter of the landmarks."""
 
@@ -55,26 +58,28 @@ def initial_pose(points: np.ndarray, shape: np.ndarray, weight: np.ndarray, foca
     rotation (T, 3, 3), translation (T, 3) metres
     """
     share = weight / weight.sum()
-    model = np.broadcast_to(shape, points.shape)
+    model = shape if shape.ndim == 3 else shape[None]
     middle, origin = share @ points, share @ model
     a, b = points - middle[:, None], model - origin[:, None]
-    covariance = np.einsum("l,tli,tlj->tij", share, a, b)
+    pulled = b * share[:, None]
+    covariance = a.transpose(0, 2, 1) @ pulled
     u, values, vt = np.linalg.svd(covariance)
     sign = np.sign(np.linalg.det(u @ vt))
     flip = np.stack([np.ones_like(sign), np.ones_like(sign), sign], -1)
     rotation = (u * flip[:, None]) @ vt
-    scale = (values * flip).sum(1) / np.maximum(np.einsum("l,tli->t", share, b**2), 1e-12)
+    scale = (values * flip).sum(1) / np.maximum((pulled * b).sum((1, 2)), 1e-12)
     depth = focal / np.maximum(scale, 1e-6)
     target = np.concatenate([(middle[:, :2] - centre) * (depth / focal)[:, None], depth[:, None]], 1)
-    return rotation, target - np.einsum("tij,tj->ti", rotation, origin)
+    return rotation, target - (rotation @ origin[..., None])[..., 0]
 
 
 def refine_pose(points: np.ndarray, shape: np.ndarray, weight: np.ndarray, focal: float, centre: np.ndarray,
-                rotation: np.ndarray, translation: np.ndarray, *, steps: int = 6
+                rotation: np.ndarray, translation: np.ndarray, *, steps: int = 6, tolerance: float = CONVERGED
                 ) -> tuple[np.ndarray, np.ndarray]:
     """Gauss–Newton on the reprojection error, with a soft row for MediaPipe's relative depth, Huber weights.
 
-    Arguments and result as in `initial_pose`; `weight` may be (T, L).
+    Arguments and result as in `initial_pose`; `weight` may be (T, L). A step below `tolerance` (radians, metres) is the
+    last one.
     """
     model = np.broadcast_to(shape, points.shape)
     weights = np.broadcast_to(weight, points.shape[:2])
@@ -84,7 +89,8 @@ def refine_pose(points: np.ndarray, shape: np.ndarray, weight: np.ndarray, focal
     def chunk(first: int) -> None:
         part = slice(first, first + CHUNK)
         seen = _Seen.of(points[part, use], model[part, use], weights[part, use], focal, centre)
-        rotation[part], translation[part] = _refine_chunk(seen, rotation[part], translation[part], steps)
+        rotation[part], translation[part] = _refine_chunk(seen, rotation[part], translation[part], steps,
+                                                          tolerance)
 
     starts = range(0, len(points), CHUNK)
     if len(starts) == 1:
@@ -97,8 +103,8 @@ def refine_pose(points: np.ndarray, shape: np.ndarray, weight: np.ndarray, focal
 
 @dataclass(frozen=True)
 class _Seen:
-    """What a chunk's pose is fitted to, points along the last axis: unit-focal pixels (T, 2, L) and relative depth
-    (T, L), model (T, 3, L), weights (T, L) and their shares, which sum to 1 in each frame."""
+    """What a chunk's pose is fitted to, points along the last axis, single precision: unit-focal pixels (T, 2, L) and
+    relative depth (T, L), model (T, 3, L), weights (T, L) and their shares, which sum to 1 in each frame."""
 
     flat: np.ndarray
     deep: np.ndarray
@@ -108,62 +114,98 @@ class _Seen:
 
     @classmethod
     def of(cls, points: np.ndarray, model: np.ndarray, weights: np.ndarray, focal: float, centre: np.ndarray) -> _Seen:
+        weights = (weights / weights.max()).astype(np.float32)
         share = weights / weights.sum(1, keepdims=True)
-        flat = np.ascontiguousarray((points[..., :2] - centre).transpose(0, 2, 1)) / focal
-        deep = (points[..., 2] - np.einsum("tl,tl->t", share, points[..., 2])[:, None]) / focal
-        return cls(flat, deep, np.ascontiguousarray(model.transpose(0, 2, 1)), weights, share)
+        flat = ((points[..., :2] - centre) / focal).astype(np.float32).transpose(0, 2, 1)
+        deep = (points[..., 2] / focal).astype(np.float32)
+        deep = deep - np.einsum("tl,tl->t", share, deep)[:, None]
+        return cls(np.ascontiguousarray(flat), deep, model.astype(np.float32).transpose(0, 2, 1).copy(), weights, share)
 
     def part(self, frames: np.ndarray) -> _Seen:
         """The same for some `frames`."""
         return _Seen(self.flat[frames], self.deep[frames], self.model[frames], self.weight[frames], self.share[frames])
 
 
-def _refine_chunk(seen: _Seen, rotation: np.ndarray, translation: np.ndarray, steps: int
-                  ) -> tuple[np.ndarray, np.ndarray]:
+def _refine_chunk(seen: _Seen, rotation: np.ndarray, translation: np.ndarray, steps: int,
+                  tolerance: float) -> tuple[np.ndarray, np.ndarray]:
     rotation, translation = rotation.copy(), translation.copy()
-    moving = np.arange(len(rotation))
-    for _ in range(steps):
-        # Most frames arrive in two or three steps: only the others go on.
-        some = seen if len(moving) == len(rotation) else seen.part(moving)
-        residual, rows = _linearise(some, rotation[moving], translation[moving])
-        count = len(moving)
-        spread = np.median(np.abs(residual[:, :2]).reshape(count, -1), axis=1)[:, None] * 1.4826 + 1e-9
-        error = np.sqrt((residual[:, :2] ** 2).sum(1))
-        root = np.sqrt(some.weight * np.minimum(1.0, 2.5 * spread / np.maximum(error, 1e-12)))
-        flat = (rows * root[:, None, None]).reshape(count, 6, -1)
-        values = (residual * root[:, None]).reshape(count, -1, 1)
-        normal = flat @ flat.transpose(0, 2, 1)
-        normal += 1e-9 * np.eye(6) * np.trace(normal, axis1=1, axis2=2)[:, None, None]
-        step = np.linalg.solve(normal, flat @ values)[..., 0]
+    moving, some, inverse = np.arange(len(rotation)), seen, np.zeros((len(rotation), 6, 6))
+    for number in range(steps):
+        state = _Residual.of(some, rotation[moving].astype(np.float32), translation[moving].astype(np.float32))
+        if number in FRESH:
+            inverse = np.linalg.inv(state.normal().astype(float))
+        step = (inverse @ state.slope()[..., None].astype(float))[..., 0]
         rotation[moving] = exponential(np.clip(step[:, :3], -0.5, 0.5)) @ rotation[moving]
         translation[moving] += step[:, 3:]
         translation[moving, 2] = np.maximum(translation[moving, 2], 0.05)
-        moving = moving[np.abs(step).max(1) >= CONVERGED]
-        if not len(moving):
+        # Most frames arrive in three steps: only the others go on.
+        on = np.abs(step).max(1) >= tolerance
+        if not on.any():
             break
+        if not on.all():
+            moving, some, inverse = moving[on], some.part(on), inverse[on]
     return rotation, translation
 
 
-def _linearise(seen: _Seen, rotation: np.ndarray, translation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Residuals (T, 3, L) and their Jacobian (T, 6, 3, L) in rotation vector and translation; unit focal length."""
-    turned = rotation @ seen.model
-    x, y, z = turned[:, 0], turned[:, 1], turned[:, 2]
-    nearness = 1 / (z + translation[:, 2, None])
-    u, v = (x + translation[:, 0, None]) * nearness, (y + translation[:, 1, None]) * nearness
-    scale = DEPTH_WEIGHT / translation[:, 2, None]
-    mean_x, mean_y, level = (turned @ seen.share[..., None])[:, :, 0].T
-    residual = np.empty_like(seen.model)
-    residual[:, 0], residual[:, 1] = seen.flat[:, 0] - u, seen.flat[:, 1] - v
-    residual[:, 2] = DEPTH_WEIGHT * seen.deep - scale * (z - level[:, None])
-    rows = np.zeros((len(x), 6, 3, x.shape[1]), x.dtype)
-    # d(camera)/d(omega) = -[turned]x ; d(camera)/d(t) = identity
-    a, b = u * nearness, v * nearness
-    rows[:, 0, 0], rows[:, 1, 0], rows[:, 2, 0] = -a * y, z * nearness + a * x, -y * nearness
-    rows[:, 0, 1], rows[:, 1, 1], rows[:, 2, 1] = -z * nearness - b * y, b * x, x * nearness
-    rows[:, 3, 0] = rows[:, 4, 1] = nearness
-    rows[:, 5, 0], rows[:, 5, 1] = -a, -b
-    rows[:, 0, 2], rows[:, 1, 2] = scale * (y - mean_y[:, None]), -scale * (x - mean_x[:, None])
-    return residual, rows
+@dataclass(frozen=True)
+class _Residual:
+    """Residuals of a chunk at some pose, unit focal length: turned model (T, 3, L), place u, v (T, L) in the picture,
+    1 / depth (T, L), residuals (T, 3, L), robust weights (T, L), depth's unit (T, 1) and level of x and y (T, 2, 1)."""
+
+    turned: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+    nearness: np.ndarray
+    value: np.ndarray
+    weight: np.ndarray
+    scale: np.ndarray
+    level: np.ndarray
+
+    @classmethod
+    def of(cls, seen: _Seen, rotation: np.ndarray, translation: np.ndarray) -> _Residual:
+        turned = rotation @ seen.model
+        nearness = 1 / (turned[:, 2] + translation[:, 2, None])
+        u, v = (turned[:, 0] + translation[:, 0, None]) * nearness, (turned[:, 1] + translation[:, 1, None]) * nearness
+        scale = np.float32(DEPTH_WEIGHT) / translation[:, 2, None]
+        level = turned @ seen.share[..., None]
+        value = np.empty_like(seen.model)
+        np.subtract(seen.flat[:, 0], u, out=value[:, 0])
+        np.subtract(seen.flat[:, 1], v, out=value[:, 1])
+        value[:, 2] = np.float32(DEPTH_WEIGHT) * seen.deep - scale * (turned[:, 2] - level[:, 2])
+        size = np.abs(value[:, :2])
+        spread = np.median(size.reshape(len(size), -1), axis=1)[:, None] * np.float32(1.4826 * 2.5) + 1e-9
+        error = np.sqrt((size**2).sum(1))
+        weight = seen.weight * np.minimum(1, spread / np.maximum(error, 1e-12))
+        return cls(turned, u, v, nearness, value, weight, scale, level[:, :2])
+
+    def slope(self) -> np.ndarray:
+        """(T, 6) Jᵀ W r in rotation vector and translation."""
+        flat = self.value[:, :2] * (self.weight * self.nearness)[:, None]
+        pull = np.concatenate([flat, -(flat[:, :1] * self.u[:, None] + flat[:, 1:] * self.v[:, None])], 1)
+        deep = self.weight * self.value[:, 2] * self.scale
+        moment = pull @ self.turned.transpose(0, 2, 1)
+        # Depth is measured from the face's middle: turning about it moves what lies beside it.
+        lever = (deep[:, None] @ self.turned.transpose(0, 2, 1))[:, 0, :2] - deep.sum(1)[:, None] * self.level[..., 0]
+        turn = np.stack([moment[:, 2, 1] - moment[:, 1, 2] + lever[:, 1],
+                         moment[:, 0, 2] - moment[:, 2, 0] - lever[:, 0], moment[:, 1, 0] - moment[:, 0, 1]], 1)
+        return np.concatenate([turn, pull.sum(2)], 1)
+
+    def normal(self) -> np.ndarray:
+        """(T, 6, 6) Jᵀ W J, slightly damped."""
+        x, y, z = self.turned[:, 0], self.turned[:, 1], self.turned[:, 2]
+        nearness, root = self.nearness, np.sqrt(self.weight)
+        rows = np.zeros((len(x), 6, 3, x.shape[1]), np.float32)
+        # d(camera)/d(omega) = -[turned]x ; d(camera)/d(t) = identity
+        a, b = self.u * nearness, self.v * nearness
+        rows[:, 0, 0], rows[:, 1, 0], rows[:, 2, 0] = -a * y, z * nearness + a * x, -y * nearness
+        rows[:, 0, 1], rows[:, 1, 1], rows[:, 2, 1] = -z * nearness - b * y, b * x, x * nearness
+        rows[:, 3, 0] = rows[:, 4, 1] = nearness
+        rows[:, 5, 0], rows[:, 5, 1] = -a, -b
+        rows[:, 0, 2], rows[:, 1, 2] = self.scale * (y - self.level[:, 1]), -self.scale * (x - self.level[:, 0])
+        rows *= root[:, None, None]
+        flat = rows.reshape(len(x), 6, -1)
+        out = flat @ flat.transpose(0, 2, 1)
+        return out + 1e-6 * np.eye(6, dtype=np.float32) * np.trace(out, axis1=1, axis2=2)[:, None, None]
 
 
 def exponential(vectors: np.ndarray) -> np.ndarray:
@@ -182,9 +224,9 @@ def segments(landmarks: np.ndarray, known: np.ndarray | None = None) -> list[sli
     """
     if len(landmarks) < 2:
         return [slice(0, len(landmarks))]
-    flat = landmarks[..., :2]
-    side = np.ptp(flat, axis=1).max(1)
-    jump = np.median(np.linalg.norm(np.diff(flat, axis=0), axis=-1), axis=1)
+    flat = np.ascontiguousarray(landmarks[:, ::SPARSE, :2].transpose(0, 2, 1))
+    side = np.ptp(flat, axis=2).max(1)
+    jump = np.median(np.hypot(*np.diff(flat, axis=0).transpose(1, 0, 2)), axis=1)
     new = jump > 0.25 * np.minimum(side[1:], side[:-1])
     cuts = np.flatnonzero(new if known is None else new | known[1:]) + 1
     edges = [0, *cuts.tolist(), len(landmarks)]
@@ -212,7 +254,16 @@ def smooth_pose(rotation: np.ndarray, translation: np.ndarray, runs: list[slice]
 
 
 def _savgol(values: np.ndarray, window: int, order: int) -> np.ndarray:
-    return np.asarray(savgol_filter(values, window, order, axis=0, mode="interp"))
+    """(T, C) `values` (T, C) by polynomials fitted to `window` frames (Savitzky and Golay 1964).
+
+    SciPy's takes longer to import than to run.
+    At both ends it is the first and the last window's polynomial that goes on.
+    """
+    half = window // 2
+    powers = np.vander(np.arange(-half, half + 1) / half, order + 1, increasing=True)
+    smooth = powers @ np.linalg.pinv(powers)
+    middle = np.lib.stride_tricks.sliding_window_view(values, window, axis=0) @ smooth[half]
+    return np.concatenate([smooth[:half] @ values[:window], middle, smooth[half + 1:] @ values[-window:]])
 
 
 def _smooth_run(pose: np.ndarray, fps: float) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -14,6 +15,7 @@ from ml_backend.progress import Progress, silent
 from ml_backend.reconstruct import illumination, landmarks, pose
 from ml_backend.reconstruct.fit import FitResult, fit_landmarks
 from ml_backend.reconstruct.posed import neutral_shape, place
+from ml_backend.reconstruct.prepared import prepared
 from ml_backend.reconstruct.texture import neutral_cost
 from ml_backend.reconstruct.tracklets import LARGEST
 
@@ -59,7 +61,10 @@ def track_with_cuts(frames: Sequence[np.ndarray], model: FaceModel, *, fps: floa
     if not len(frames):
         raise UserInputError(f"There is no picture in {source}; use a clip of at least one frame.")
     total = len(frames) + max(len(frames) // 8, 12)
-    found = detect(frames, face=face, progress=lambda done, _: progress(done, total), source=source)
+    with ThreadPoolExecutor(1) as pool:
+        # Networks that measure all points find ready what the fit needs of the model.
+        pool.submit(lambda: prepared(model).spreading(model))
+        found = detect(frames, face=face, progress=lambda done, _: progress(done, total), source=source)
     for sentence in found.warnings:
         warn(sentence)
     size = np.array([frames[0].shape[1], frames[0].shape[0]], np.int32)

@@ -18,7 +18,7 @@ RIVAL = 0.3
 """A face counts when it is at least this share of the largest one's size."""
 LEAST_SHARE = 0.08
 """A person counts who is seen in at least this share of the looks: else it may be a poster or a mistake."""
-LARGEST, LEFT, RIGHT = "largest", "left", "right"
+LARGEST, LEFT, RIGHT, SPEAKING = "largest", "left", "right", "speaking"
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ Chain = list[Sighting]
 
 
 def check_face(face: str) -> str:
-    """`face` if it is "largest", "left", "right" or a number from 1; raises `UserInputError` otherwise."""
+    """`face` if it is one of the four words or a number from 1; raises `UserInputError` otherwise."""
     word = str(face).strip().lower()
-    if word in (LARGEST, LEFT, RIGHT) or (word.isascii() and word.isdigit() and int(word) > 0):
+    if word in (LARGEST, LEFT, RIGHT, SPEAKING) or (word.isascii() and word.isdigit() and int(word) > 0):
         return word
-    raise UserInputError(f"--face {face} is no face; give left, right, largest or a number counted from the left, "
-                         "from 1.")
+    raise UserInputError(f"--face {face} is no face; give left, right, largest, speaking or a number counted from "
+                         "the left, from 1.")
 
 
 def people(sightings: list[Sighting], shots: list[slice]) -> list[Chain]:
@@ -80,12 +80,15 @@ def people(sightings: list[Sighting], shots: list[slice]) -> list[Chain]:
 
 
 def choose(found: list[Chain], face: str, source: str) -> int:
-    """Which of the people `found`, from left to right, `face` asks for; raises `UserInputError` if nobody."""
+    """Which of the people `found`, from left to right, `face` asks for; raises `UserInputError` if nobody.
+
+    Who speaks can't be seen here: `motion.speaker` finds out, and asks for a number then.
+    """
     if face == LEFT:
         return 0
     if face == RIGHT:
         return len(found) - 1
-    if face == LARGEST:
+    if face in (LARGEST, SPEAKING):
         return int(np.argmax([_prominence(person) for person in found]))
     number = int(face)
     if number > len(found):

@@ -106,6 +106,18 @@ def test_an_even_light_changes_no_colour(stage: Stage, tmp_path: Path) -> None:
     assert np.abs(seen[0] - seen[1]).max() * 255 < 3  # what is left is the sheen
 
 
+def test_light_reaches_a_tongue_that_is_put_out(stage: Stage, worn: look.Look) -> None:
+    model = replace(stage.model, material_names=np.array(["skin", "tongue"]))
+    head = rig.build(model, stage.person, None, stage.person.pose_mean.astype(float), worn)
+    tree = next(slot for slot in head.mesh.data.materials if "tongue" in slot.name).node_tree
+    shade = next(node for node in tree.nodes if node.type == "GROUP").inputs["Shade"].links[0].from_node
+    assert shade.operation == "MAXIMUM"
+    ramp = next(node for node in tree.nodes if node.type == "MAP_RANGE").inputs
+    lips = stage.person.neutral_shape[model.region("lips") > 0.5, 2].min()
+    assert ramp["From Min"].default_value == pytest.approx(lips, abs=1e-6)
+    assert ramp["To Min"].default_value > 0.9 and ramp["To Max"].default_value == 0
+
+
 def test_over_plates_nothing_is_worn(tmp_files: fixtures.Files) -> None:
     paths = {"face_model": str(tmp_files.face_model), "character": str(tmp_files.character),
              "performance": str(tmp_files.performance), "output": "frames"}

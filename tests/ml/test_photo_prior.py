@@ -97,6 +97,19 @@ def test_a_picture_adds_to_the_guess() -> None:
     assert np.corrcoef(seen, raised[:, 0])[0, 1] > max(0.8, np.corrcoef(plain, raised[:, 0])[0, 1])
 
 
+def test_half_of_what_a_picture_says_about_a_pucker_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    heads, points = sample(80, 0, 0.1), rig(head())
+    row = 3 + learn_still.GUESSED.index("mouthPucker")
+    found = []
+    for share in (0.0, 0.5, 1.0):
+        monkeypatch.setattr(learn_still, "SHOWN", {"mouthPucker": share})
+        found.append(learn_still.learn(heads, None, points))
+    none, half, whole = (one.seen_weights[row] for one in found)
+    assert half == pytest.approx((none + whole) / 2, abs=1e-6) and not np.allclose(none, whole)
+    assert none[: found[0].weights.shape[1]] == pytest.approx(found[0].weights[row])
+    assert np.array_equal(found[0].seen_weights[0], found[2].seen_weights[0]), "turns are guessed from landmarks"
+
+
 def test_appearance_is_of_the_face_not_of_its_light_or_place() -> None:
     random = np.random.default_rng(0)
     picture = np.kron(random.integers(40, 120, (20, 20, 3)), np.ones((10, 10, 1))).astype(np.uint8)
