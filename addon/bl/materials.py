@@ -35,14 +35,18 @@ def kind_of(name: str) -> str:
     return "mouth" if name.startswith(("teeth", "tooth", "gum", "mouth", "tongue", "throat", "oral")) else "skin"
 
 
-def add(mesh: bpy.types.Mesh, names: list[str], light: np.ndarray, texture: Path | None) -> None:
-    """Give `mesh` one material slot for each of `names`, lit by `light` (9, 3); `texture` paints the skin's."""
+def add(mesh: bpy.types.Mesh, names: list[str], light: np.ndarray, texture: Path | None, living: Any = None) -> None:
+    """Give `mesh` one material slot for each of `names`, lit by `light` (9, 3); `texture` paints the skin's.
+
+    With the node group `living`, see the module of that name, it paints all of them, and the group has the last word.
+    """
     group = light_group(light)
     image = load_image(texture) if texture is not None else None
     for name in names:
         material, emission = emitter(f"Parley {name}")
         kind = kind_of(name)
-        _build(material.node_tree, emission, group, kind, image if kind == "skin" else None)
+        painted = kind == "skin" or living is not None
+        _build(material.node_tree, emission, group, kind, image if painted else None, living)
         mesh.materials.append(material)
 
 
@@ -124,9 +128,11 @@ def light_group(light: np.ndarray) -> bpy.types.ShaderNodeTree:
     return tree
 
 
-def _build(tree: Any, shown: Any, group: bpy.types.ShaderNodeTree, kind: str, image: bpy.types.Image | None) -> None:
+def _build(tree: Any, shown: Any, group: bpy.types.ShaderNodeTree, kind: str, image: bpy.types.Image | None,
+           living: Any = None) -> None:
     lit = new(tree, "ShaderNodeGroup", (0, 0), node_tree=group)
-    lit.inputs["Glint"].default_value = 0.55 if kind == "eye" else 0.0
+    # A living texture has the highlights that the person's own lamps make.
+    lit.inputs["Glint"].default_value = 0.55 if kind == "eye" and living is None else 0.0
     lit.inputs["Facing"].default_value = 1.0 if kind == "mouth" else 0.0
     shade = new(tree, "ShaderNodeAttribute", (-300, -200), attribute_name="parley_shade")
     if image is None:
@@ -136,11 +142,16 @@ def _build(tree: Any, shown: Any, group: bpy.types.ShaderNodeTree, kind: str, im
         # on the texture's mean: grey specks all over the face. (Cubic takes minutes a frame on software OpenGL.) The
         # texture is finer than the picture, and the samples of a pixel average it.
         albedo = new(tree, "ShaderNodeTexImage", (-300, 0), image=image, extension="EXTEND", interpolation="Closest")
-    arriving = shade.outputs["Fac"]
-    if kind == "mouth":
+        tree.nodes.active = albedo  # what Workbench and texture painting take
+    colour, arriving = albedo.outputs["Color"], shade.outputs["Fac"]
+    if living is not None:
+        alive = new(tree, "ShaderNodeGroup", (-150, 150), node_tree=living)
+        tree.links.new(colour, alive.inputs["Albedo"])
+        colour = alive.outputs["Color"]
+    elif kind == "mouth":
         # A property of the object rather than a node's value: driving it needs no shader to be built again.
         arriving = math(tree, "MULTIPLY", (-150, -300), arriving, opening(tree))
-    tree.links.new(albedo.outputs["Color"], lit.inputs["Albedo"])
+    tree.links.new(colour, lit.inputs["Albedo"])
     tree.links.new(arriving, lit.inputs["Shade"])
     tree.links.new(lit.outputs["Color"], shown)
 

@@ -48,6 +48,9 @@ def configure(scene: bpy.types.Scene, engine: str, size: tuple[int, int], sample
     scene.render.filter_size = 1.0
     compat.image_format(scene, "PNG", "RGBA")
     scene.render.image_settings.color_depth, scene.render.image_settings.compression = "8", 15
+    # When, where and how quickly a picture was made is nobody's business, and makes equal pictures unequal files.
+    compat.set_if_there(scene.render, use_stamp_date=False, use_stamp_render_time=False, use_stamp_memory=False,
+                        use_stamp_hostname=False, use_stamp_filename=False)
     pass_values_through(scene)
     compat.set_if_there(scene.eevee, taa_render_samples=samples, taa_samples=samples, use_shadows=False,
                         use_raytracing=False, use_fast_gi=False, use_volumetric_shadows=False, volumetric_samples=1,

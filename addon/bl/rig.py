@@ -19,7 +19,7 @@ from ..core.character import Character, match
 from ..core.errors import UserInputError
 from ..core.face_model import FaceModel
 from ..core.look import Look, hair_colour
-from . import hair, materials, space, studio
+from . import hair, living, materials, space, studio
 
 MESH_NAME, EMPTY_NAME, NECK_NAME, MASK_NAME = "Parley Face", "Parley Head", "Parley Neck", "Parley Face Only"
 ALBEDO, SHADE, FACE = "parley_albedo", "parley_shade", "parley_face"
@@ -71,24 +71,32 @@ def build(model: FaceModel, character: Character, texture: Path | None, rest: np
     shape.parent = empty
     for item in (empty, shape):
         bpy.context.scene.collection.objects.link(item)
-    _attribute(mesh, ALBEDO, "FLOAT_COLOR", np.pad(character.low_albedo, ((0, 0), (0, 1)), constant_values=1))
-    _attribute(mesh, SHADE, "FLOAT", inner_shade(model, character.neutral_shape))
-    _attribute(mesh, FACE, "FLOAT", model.region("face"))
-    mesh.color_attributes.active_color_name = ALBEDO
+    lives = texture is not None and character.lives
+    _attributes(mesh, model, character, lives)
     if look is None:
-        materials.add(mesh, model.materials, character.light, texture)
+        materials.add(mesh, model.materials, character.light, texture, living.group(character) if lives else None)
     else:
         _attribute(mesh, studio.GLOSS, "FLOAT", model.region("lips"))
         studio.add(mesh, model.materials, _setting(model, character, look))
     _shape_keys(shape, model, character.neutral_shape)
     _drive_opening(shape)
+    if lives:
+        living.drive(shape, empty, character)
     _vertex_groups(shape, model, character.neutral_shape)
     if look is not None and look.wig is not None:
         _hair(model, character, look.wig, shape)
-    head = Head(shape, empty)
-    set_pose(head, rest)
+    set_pose(head := Head(shape, empty), rest)
     _hold_neck(head, rest)
     return head
+
+
+def _attributes(mesh: Any, model: FaceModel, character: Character, lives: bool) -> None:
+    """What the materials read of each vertex; a texture that `lives` paints eyes and mouth too, shade included."""
+    _attribute(mesh, ALBEDO, "FLOAT_COLOR", np.pad(character.low_albedo, ((0, 0), (0, 1)), constant_values=1))
+    _attribute(mesh, SHADE, "FLOAT",
+               np.ones(len(mesh.vertices)) if lives else inner_shade(model, character.neutral_shape))
+    _attribute(mesh, FACE, "FLOAT", model.region("face"))
+    mesh.color_attributes.active_color_name = ALBEDO
 
 
 def _setting(model: FaceModel, character: Character, look: Look) -> studio.Setting:

@@ -51,10 +51,12 @@ class Shader:
                                     self.character.light)
         shade, mouth = rig.inner_shade(self.model, self.character.neutral_shape), rig.of_kind(self.model, "mouth")
         shade[mouth] *= shading.opening(weights)
+        if self.textured and self.character.lives:
+            shade[:] = 1  # its texture paints eyes and mouth too, shade included
         # As in the rig's material: the mouth is lit as if it faced the camera.
         facing = shading.spherical_harmonics(np.array([[0.0, 0.0, -1.0]])) @ self.character.light
         colour[mouth] = np.maximum(facing, 0)
-        painted = rig.of_kind(self.model, "skin") if self.textured else np.zeros(len(points), bool)
+        painted = (rig.of_kind(self.model, "skin") | self.character.lives) & self.textured
         return colour * shade[:, None] * np.where(painted[:, None], 1.0, self.character.low_albedo)
 
 

@@ -30,6 +30,12 @@ class Character:
     crop : (3,) float32, x, y, side of the square face crop, pixels
     pose_mean : (6,) float32, pitch, yaw, roll (rad), x, y, z (m)
     hair : () str, hairstyle of a head that stands in for nobody, "" = none; optional
+    living_modes : (M, S, S, 3) uint8, what is added to the UV texture: scale · weight · (value − 128) / 255 each. Where
+        M > 0 the texture paints eyes and mouth too, shade included. This and what follows is optional
+    living_scale : (M,) float32
+    living_names : (P,) str, expressions and "pitch", "yaw", "roll" (radians) that set the modes' weights
+    living_gains : (M, P) float32 and living_offset : (M,) float32, weight = offset + gains · values …
+    living_limits : (M, 2) float32, … within these
     """
 
     face_model: np.ndarray
@@ -42,6 +48,17 @@ class Character:
     crop: np.ndarray
     pose_mean: np.ndarray
     hair: np.ndarray = field(default_factory=lambda: np.array(""))
+    living_modes: np.ndarray = field(default_factory=lambda: np.zeros((0, 1, 1, 3), np.uint8))
+    living_scale: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    living_names: np.ndarray = field(default_factory=lambda: np.zeros(0, "U1"))
+    living_gains: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    living_offset: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    living_limits: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+
+    @property
+    def lives(self) -> bool:
+        """Whether the texture changes with the expressions."""
+        return len(self.living_modes) > 0
 
     def texture(self, folder: Path | str) -> Path | None:
         """Path of the detailed albedo for a character read from `folder`; None where there is none.
@@ -74,6 +91,12 @@ def load(path: Path | str) -> Character:
     require(bool(np.isfinite(character.neutral_shape).all()), path, "neutral_shape holds values that are no numbers")
     require(float(character.focal) > 0, path, "focal is not positive")
     require(bool((character.size > 0).all()), path, "size is not positive")
+    require(character.living_modes.ndim == 4 and character.living_modes.shape[1:2] == character.living_modes.shape[2:3],
+            path, "living_modes are no square pictures")
+    modes, features = len(character.living_modes), len(character.living_names)
+    for name, wanted in (("living_scale", (modes,)), ("living_gains", (modes, features)), ("living_offset", (modes,)),
+                         ("living_limits", (modes, 2))):
+        require(getattr(character, name).shape == wanted, path, f"{name} doesn't fit living_modes")
     return character
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +32,12 @@ class Character:
     blink_rate : () float32, blinks per second
     blink_duration : () float32, seconds
     hair : () str, hairstyle of a head that stands in for nobody, "" = none; files may lack it
+    living_modes : (M, S, S, 3) uint8, what is added to the UV texture: scale · weight · (value − 128) / 255 each. Where
+        M > 0 the texture paints eyes and mouth too, shade included. Files may lack this and what follows
+    living_scale : (M,) float32
+    living_names : (P,) str, expressions and "pitch", "yaw", "roll" (radians) that set the modes' weights
+    living_gains : (M, P) float32 and living_offset : (M,) float32, weight = offset + gains · values …
+    living_limits : (M, 2) float32, … within these
     """
 
     face_model: np.ndarray
@@ -47,6 +54,31 @@ class Character:
     blink_rate: np.ndarray
     blink_duration: np.ndarray
     hair: np.ndarray = field(default_factory=lambda: np.array(""))
+    living_modes: np.ndarray = field(default_factory=lambda: np.zeros((0, 1, 1, 3), np.uint8))
+    living_scale: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    living_names: np.ndarray = field(default_factory=lambda: np.zeros(0, "U1"))
+    living_gains: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    living_offset: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    living_limits: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+
+    @property
+    def lives(self) -> bool:
+        """Whether the texture changes with the expressions."""
+        return len(self.living_modes) > 0
+
+    def living_weights(self, names: Sequence[str], expression: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+        """(M,) weights of the texture's modes.
+
+        Parameters
+        ----------
+        names : of the expressions
+        expression : (K,) their weights
+        rotation : (3,) of the head, rad
+        """
+        known = dict(zip([*names, "pitch", "yaw", "roll"], [*expression.tolist(), *rotation.tolist()], strict=True))
+        values = np.array([known.get(str(name), 0.0) for name in self.living_names])
+        return np.clip(self.living_gains @ values + self.living_offset, self.living_limits[:, 0],
+                       self.living_limits[:, 1])
 
 
 def save(character: Character, path: Path) -> None:
@@ -70,3 +102,7 @@ def validate(character: Character, path: Path | str = "character") -> None:
     require(character.light.shape == (9, 3), path, "light is not (9, 3)")
     require(bool(np.isfinite(character.neutral_shape).all()), path, "neutral_shape holds values that are no numbers")
     require(float(character.focal) > 0, path, "focal is not positive")
+    modes, features = len(character.living_modes), len(character.living_names)
+    for name, wanted in (("living_scale", (modes,)), ("living_gains", (modes, features)), ("living_offset", (modes,)),
+                         ("living_limits", (modes, 2))):
+        require(getattr(character, name).shape == wanted, path, f"{name} doesn't fit living_modes")

@@ -50,7 +50,9 @@ class FaceDrawing:
             raise UserInputError(f"{path} is no picture; build the character again.")
         self.model, self.character = model, character
         self.sheet = np.ascontiguousarray(sheet[..., ::-1]).astype(np.float32) / 255
-        self.shade = inner_shade(model, character.neutral_shape).astype(np.float32)
+        # A living texture paints eyes and mouth too, shade included.
+        shade = np.ones(len(model.mean_shape)) if character.lives else inner_shade(model, character.neutral_shape)
+        self.shade = shade.astype(np.float32)
         self.weight = model.region("face").astype(np.float32)
         self.all = model.triangles()
         quads = model.faces[:, 3] >= 0
@@ -83,7 +85,10 @@ class FaceDrawing:
         found = cover(pixel[self.triangles[number]], (side, side), depth=corners[number][..., 2])
         found = replace(found, triangle=number[found.triangle])
         normals = _normals(shape, self.all) @ rotation_matrix(pose[:3]).T
-        colour = self._lit(found, normals, expression, np.asarray(light, np.float32))
+        lit = self._lit(found, normals, expression, np.asarray(light, np.float32))
+        colour = lit * self._albedo(found, expression, pose[:3])
+        if not self.character.lives:
+            colour += self._glint(found, normals)
         alpha = found.interpolate(self.weight[:, None], self.triangles)
         picture = found.image(np.concatenate([colour * alpha, alpha], 1).astype(np.float32))
         picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
@@ -92,27 +97,47 @@ class FaceDrawing:
         return (np.clip(out, 0, 1) * 255 + 0.5).astype(np.uint8)
 
     def _lit(self, found: Coverage, normals: np.ndarray, expression: np.ndarray, light: np.ndarray) -> np.ndarray:
-        """(N, 3) colours of the covered samples."""
+        """(N, 3) light on the covered samples."""
         arriving = np.maximum(spherical_harmonics(normals) @ light, 0).astype(np.float32)
         facing = np.maximum(spherical_harmonics(np.array([[0.0, 0.0, -1.0]])) @ light, 0)
-        kinds = self.kinds[found.triangle]
         shade = found.interpolate(self.shade[:, None], self.triangles)
-        lit = found.interpolate(arriving, self.triangles)
-        mouth, skin, eye = kinds == "mouth", kinds == "skin", kinds == "eye"
+        lit, mouth = found.interpolate(arriving, self.triangles), self.kinds[found.triangle] == "mouth"
         lit[mouth] = facing
-        shade[mouth] *= opening(self.model, expression)
-        albedo = found.interpolate(self.character.low_albedo, self.triangles)
-        place = np.einsum("ni,nic->nc", found.weights[skin], self.uv[found.triangle[skin]])
-        side = np.array(self.sheet.shape[1::-1])
-        texel = np.clip((np.stack([place[:, 0], 1 - place[:, 1]], 1) * side).astype(np.int64), 0, side - 1)
-        albedo[skin] = self.sheet[texel[:, 1], texel[:, 0]]
-        out = lit * shade * albedo
+        if not self.character.lives:
+            shade[mouth] *= opening(self.model, expression)
+        return lit * shade
+
+    def _albedo(self, found: Coverage, expression: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+        """(N, 3) albedo of the covered samples."""
+        person = self.character
+        painted = np.full(len(found.triangle), True) if person.lives else self.kinds[found.triangle] == "skin"
+        place = np.einsum("ni,nic->nc", found.weights[painted], self.uv[found.triangle[painted]])
+        albedo = _texels(self.sheet, place)
+        if person.lives:
+            weights = person.living_scale * person.living_weights(self.model.names, expression, rotation)
+            for weight, mode in zip(weights, person.living_modes, strict=True):
+                albedo += np.float32(weight) * (_texels(mode, place).astype(np.float32) - 128) / 255
+            return np.maximum(albedo, 0)
+        out = found.interpolate(person.low_albedo, self.triangles)
+        out[painted] = albedo
+        return out
+
+    def _glint(self, found: Coverage, normals: np.ndarray) -> np.ndarray:
+        """(N, 1) the corneas' highlight."""
+        out, eye = np.zeros((len(found.triangle), 1), np.float32), self.kinds[found.triangle] == "eye"
         if eye.any():
             direction = GLINT / np.linalg.norm(GLINT)
             picked = np.einsum("ni,nic->nc", found.weights[eye], normals[self.triangles[found.triangle[eye]]])
             picked /= np.maximum(np.linalg.norm(picked, axis=1, keepdims=True), 1e-9)
-            out[eye] += GLINT_STRENGTH * np.maximum(picked @ direction, 0)[:, None] ** GLINT_POWER
+            out[eye] = GLINT_STRENGTH * np.maximum(picked @ direction, 0)[:, None] ** GLINT_POWER
         return out
+
+
+def _texels(picture: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """(N, 3) nearest texels of `picture` (H, W, 3) at UV coordinates `place` (N, 2)."""
+    side = np.array(picture.shape[1::-1])
+    texel = np.clip((np.stack([place[:, 0], 1 - place[:, 1]], 1) * side).astype(np.int64), 0, side - 1)
+    return picture[texel[:, 1], texel[:, 0]]
 
 
 def _kind(name: str) -> str:

@@ -297,8 +297,9 @@ def _fading(height: np.ndarray, model: FaceModel, rest: np.ndarray) -> np.ndarra
 
 def _behind(photo: np.ndarray, outline: np.ndarray, body: np.ndarray, moves: np.ndarray, tall: float) -> np.ndarray:
     """The window's `photo` without what moves, filled from the background and, over the shoulders, from the clothes."""
-    around = cv2.dilate((outline > 0.1).astype(np.uint8), _disc(0.015 * tall)) > 0
     other = cv2.dilate(((outline > 0.1) & (body < 0.6 * outline)).astype(np.uint8), _disc(0.03 * tall)) > 0
+    # Hair ends in a haze that outlines leave out: left in the plate, it would stay as a ring where the head was.
+    around = other | (cv2.dilate((outline > 0.1).astype(np.uint8), _disc(0.015 * tall)) > 0)
     near = cv2.dilate(around.astype(np.uint8), _disc(0.14 * tall)) > 0
     bare = matte.without_strands(photo, near & ~around & moves, 0.035 * tall)
     return matte.clean_plate(bare, around & moves, other, tall)

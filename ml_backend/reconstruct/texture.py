@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -17,8 +18,8 @@ from ml_backend.artefacts.character import Character
 from ml_backend.artefacts.face_track import FaceTrack
 from ml_backend.errors import UserInputError
 from ml_backend.face_model.model import FaceModel
-from ml_backend.reconstruct import illumination, paint, points, symmetry, unwrap
-from ml_backend.reconstruct.person import inner, person_mask
+from ml_backend.reconstruct import enliven, illumination, paint, points, symmetry, unwrap
+from ml_backend.reconstruct.person import inner, person_finder
 from ml_backend.reconstruct.posed import Posed, neutral_shape, place, sample
 from ml_backend.reconstruct.profile_mesh import off_outlines
 
@@ -58,27 +59,45 @@ def make_character(track: FaceTrack, frames: Sequence[np.ndarray], model: FaceMo
         If the folder can't be written.
     """
     neutral, triangles = neutral_shape(track, model), model.triangles()
-    chosen = texture_frames(track, model, frames)
-    with ThreadPoolExecutor() as pool:
-        views = list(pool.map(lambda number: _cut_out(place(track, model, number, frames[number], neutral, triangles),
-                                                      track), chosen))
-    light, tint = illumination.neutral(track.light)
-    low = illumination.tinted_albedo(model, track.texture, tint)
-    seen = views if len(track) > 1 else symmetry.completed(off_outlines(views[0], model), model)
-    sheet, scale = unwrap.detailed_albedo(seen, model, low, light, texture_side(track))
-    # Where the light falls short, skin that is brighter than white would lose its colour: the light is raised instead.
-    light, low = (light * scale).astype(np.float32), low / np.float32(scale)
-    inside = [place(track, model, number, frames[number], neutral, triangles) for number in inner_frames(track)]
-    low = paint.inner_colours(inside, track, model, neutral, _toned(low, sheet, model), light)
-    _write_png(sheet, Path(folder) / ALBEDO_FILE)
+    with person_finder() as find, ThreadPoolExecutor() as pool:
+        one_at_a_time = Lock()
+
+        def person(number: int) -> Posed:
+            view = place(track, model, number, frames[number], neutral, triangles)
+            window = _window(track, number)
+            with one_at_a_time:
+                found = find(view.image, window)
+            return replace(view, person=inner(found, EDGE / PERSON_FACES * float(window[2])))
+
+        views = list(pool.map(lambda number: _cut_out(person(number), track), texture_frames(track, model, frames)))
+        light, tint = illumination.neutral(track.light)
+        low = illumination.tinted_albedo(model, track.texture, tint)
+        seen = views if len(track) > 1 else symmetry.completed(off_outlines(views[0], model), model)
+        sheet, scale = unwrap.detailed_albedo(seen, model, low, light, texture_side(track))
+        # Where the light falls short, skin brighter than white would lose its colour: the light is raised instead.
+        light, low = (light * scale).astype(np.float32), low / np.float32(scale)
+        inside = [place(track, model, number, frames[number], neutral, triangles) for number in inner_frames(track)]
+        low = paint.inner_colours(inside, track, model, neutral, _toned(low, sheet, model), light)
+        alive = enliven.enlivened(track, model, neutral, sheet, low, light, person)
+    _write_png(sheet if alive is None else alive.sheet, Path(folder) / ALBEDO_FILE)
+    character_file.save(made := _character(track, model, neutral, low, light, alive), Path(folder) / name)
+    return made
+
+
+def _character(track: FaceTrack, model: FaceModel, neutral: np.ndarray, low: np.ndarray, light: np.ndarray,
+               alive: enliven.Enlivened | None) -> Character:
+    """The person, with what the track tells beside shape and colours."""
     pose = track.pose()[track.confidence > 0] if (track.confidence > 0).any() else track.pose()
     rate, duration = blink_statistics(track)
     made = Character(np.array(str(model.name)), neutral, track.identity.astype(np.float32), low, np.array(ALBEDO_FILE),
                      light, track.size.astype(np.int32), np.array(float(track.focal)),
                      track.crop.astype(np.float32), pose.mean(0).astype(np.float32), pose.std(0).astype(np.float32),
                      np.array(rate, np.float32), np.array(duration, np.float32))
-    character_file.save(made, Path(folder) / name)
-    return made
+    if alive is None:
+        return made
+    drive = alive.drive
+    return replace(made, living_modes=alive.modes, living_scale=alive.scale, living_names=drive.names,
+                   living_gains=drive.gains, living_offset=drive.offset, living_limits=drive.limits)
 
 
 def _toned(low: np.ndarray, sheet: np.ndarray, model: FaceModel) -> np.ndarray:
@@ -99,18 +118,22 @@ def _toned(low: np.ndarray, sheet: np.ndarray, model: FaceModel) -> np.ndarray:
     return out
 
 
+def _window(track: FaceTrack, number: int) -> np.ndarray:
+    """(3,) x, y, side, pixels: the head and shoulders of frame `number`."""
+    flat = track.landmarks[number, :, :2]
+    side = PERSON_FACES * float(np.ptp(flat, axis=0).max())
+    return np.array([*(flat.min(0) + flat.max(0)) / 2 - side / 2, side])
+
+
 def _cut_out(view: Posed, track: FaceTrack) -> Posed:
     """`view` that knows which pixels are the person's skin: a mesh that reaches beyond the jaw sees the background, and
     one whose lids or lips are not quite where they are sees an eye or teeth."""
-    flat = track.landmarks[view.number, :, :2]
-    side = float(np.ptp(flat, axis=0).max())
-    window = np.array([*(flat.min(0) + flat.max(0)) / 2 - PERSON_FACES * side / 2, PERSON_FACES * side])
-    skin = inner(person_mask(view.image, window), EDGE * side)
-    holes = np.zeros(skin.shape, np.uint8)
+    assert view.person is not None
+    flat, holes = track.landmarks[view.number, :, :2], np.zeros(view.person.shape, np.uint8)
     for ring in (points.EYE_RIGHT, points.EYE_LEFT, points.LIPS_INNER):
         cv2.fillPoly(holes, [np.round((flat[list(ring)] - 0.5) * 16).astype(np.int32)], (1,), shift=4)
     # Half a pixel more, since the pixels at the edge are mixed.
-    return replace(view, person=skin * (1 - cv2.blur(holes.astype(np.float32), (3, 3)).clip(0, 0.5) * 2))
+    return replace(view, person=view.person * (1 - cv2.blur(holes.astype(np.float32), (3, 3)).clip(0, 0.5) * 2))
 
 
 def texture_side(track: FaceTrack) -> int:
