@@ -44,13 +44,18 @@ def add_arguments(refiner: argparse.ArgumentParser) -> None:
     export.add_argument("--identity-input", action="store_true", help="identity as an input (default: baked in)")
     memory = actions.add_parser("memory", help="how often the memory finds the right person")
     memory.add_argument("shards", type=Path, metavar="SHARDS", help="folder of face shards (`parley prepare --faces`)")
+    memory.add_argument("--people", type=Path, metavar="CSV",
+                        help="file,person: who is seen in several clips (default: each clip is a person)")
     memory.add_argument("--epochs", type=int, default=3, help="rounds of training (default: 3)")
     memory.add_argument("--frames", type=int, default=40, metavar="N", help="of each clip at most (default: 40)")
     ablate = actions.add_parser("ablate", help="without identity and memory against with them, on one clip")
     ablate.add_argument("clip", type=Path, metavar="CLIP", help="face shard (.npz) or take in which it was fitted")
     ablate.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the weights of each variant")
     ablate.add_argument("--minutes", type=float, default=4.0, help="of each variant's training (default: 4)")
-    ablate.add_argument("--general", type=Path, metavar="FILE", help="general weights: the same two from these as well")
+    ablate.add_argument("--steps", type=int, metavar="N",
+                        help="of each variant's training at most: equal chances on a busy machine")
+    ablate.add_argument("--general", type=Path, metavar="FILE",
+                        help="general weights: the same two from these, and these alone")
     for command in (memory, ablate):
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--identity", choices=("auto", "arcface", "embedded"), default="auto",
@@ -115,23 +120,24 @@ def export(options: argparse.Namespace, terminal: Terminal) -> None:
 def memory(options: argparse.Namespace, terminal: Terminal) -> None:
     """Train a memory on the shards' composites and print how often it finds the right person."""
     from ml_backend.background.composite import composite
-    from ml_backend.refine import retrieval
+    from ml_backend.refine import retrieval, shards
     from ml_backend.refine.config import RefinerConfig
-    from ml_backend.refine.faces import FaceSet
     from ml_backend.refine.identity import identity_encoder, spatial_trunk
+    from ml_backend.refine.people import read_people
 
     if options.epochs < 1 or options.frames < 5:
         raise UserInputError(f"--epochs {options.epochs} of {options.frames} frames trains nothing; give 1 or more "
                              "epochs of 5 or more frames.")
-    with terminal.stage("Reading faces") as progress:
-        faces = FaceSet(options.shards, "train", composite, identity_encoder(options.identity), progress=progress)
-    with terminal.stage("Features of the composites") as progress:
-        questions = retrieval.gather(faces, spatial_trunk()[1], most=options.frames, progress=progress)
+    people = read_people(options.people) if options.people else {}
+    with terminal.stage("Features of faces and composites") as progress:
+        questions = retrieval.gather(shards.find(options.shards), composite, identity_encoder(options.identity),
+                                     spatial_trunk()[1], people=people, most=options.frames, progress=progress)
     found = retrieval.measure(questions, RefinerConfig(), epochs=options.epochs, seed=options.seed)
     lines = [f"{name}: {share:.0%}\n" for name, share in sorted(found.unseen.items(), key=lambda entry: entry[1])]
     sys.stdout.write(f"{found.after:.1%} of {found.asked} composites that the memory was not trained on bring back the "
-                     f"right one of {found.people} people ({found.before:.1%} before its layer was trained, "
-                     f"{found.smoothed:.1%} smoothed over time); {found.slots} slots in use.\n" + "".join(lines))
+                     f"right one of {found.people} people in {found.clips} clips ({found.before:.1%} before "
+                     f"its layer was trained, {found.smoothed:.1%} smoothed over time); {found.slots} slots in use.\n"
+                     + "".join(lines))
 
 
 def ablate(options: argparse.Namespace, terminal: Terminal) -> None:
@@ -141,6 +147,8 @@ def ablate(options: argparse.Namespace, terminal: Terminal) -> None:
 
     if not (math.isfinite(options.minutes) and options.minutes > 0):
         raise UserInputError(f"--minutes {options.minutes:g} is no time; give more than 0.")
+    if options.steps is not None and options.steps < 1:
+        raise UserInputError(f"--steps {options.steps} trains nothing; give 1 or more.")
     clip = ablation.pairs_of_take(options.clip) if options.clip.is_dir() else \
         ablation.pairs(shards.load(options.clip), composite)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -148,7 +156,8 @@ def ablate(options: argparse.Namespace, terminal: Terminal) -> None:
     for number, row in enumerate(ablation.variants(options.general, options.identity)):
         with terminal.stage(f"Fitting {row.name}") as progress:
             reports.append((row.name, ablation.fit(clip, row, options.out / f"variant_{number}.safetensors",
-                                                   minutes=options.minutes, seed=options.seed, progress=progress)))
+                                                   minutes=options.minutes, steps=options.steps, seed=options.seed,
+                                                   progress=progress)))
     sys.stdout.write(table(reports) + "\n")
 
 

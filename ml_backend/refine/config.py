@@ -42,6 +42,8 @@ class RefinerConfig:
     warp : how far, pixels, the composite under the colour may be moved by a displacement head; 0 = there is none
     attention_bias : where the attention head's logit starts; positive keeps the rendering. A colour that starts as the
         composite needs no keeping, and where the attention may flee to 1 the colour never learns (measured)
+    attention_limit : how far, softly, the head may move that logit either way; 0 = as far as it likes, where a few bad
+        steps can shut the colour out for good, which then learns nothing any more (measured)
     strength : share of the refinement that is used: A becomes 1 - strength (1 - A); what has learned a clip by heart is
         better on other frames of it where it says a little less
     disc_channels : first level of the discriminator
@@ -63,6 +65,7 @@ class RefinerConfig:
     normalise: str = "batch"
     warp: float = 6.0
     attention_bias: float = -2.0
+    attention_limit: float = 2.0
     strength: float = 1.0
     disc_channels: int = 32
     memory_slots: int = 1000
@@ -100,7 +103,8 @@ class RefinerConfig:
         unknown = set(values) - {field.name for field in fields(RefinerConfig)}
         if unknown:
             raise UserInputError(f"The refiner config has unknown entries {sorted(unknown)}; it is of another version.")
-        return RefinerConfig(**values)
+        # Weights from before there was a limit were learned without one.
+        return RefinerConfig(**{"attention_limit": 0.0, **values})
 
 
 def yi2020() -> RefinerConfig:
@@ -117,6 +121,7 @@ def yi2020() -> RefinerConfig:
         normalise="instance",
         warp=0.0,
         attention_bias=0.0,
+        attention_limit=0.0,
         disc_channels=64,
         memory_slots=30000,
         memory_top_k=256,

@@ -184,6 +184,8 @@ class Generator(nn.Module):
         colour, logit, *moved = self.trunk(window, styles)
         now = window[:, -3:]
         colour = self._colour(colour, displaced(now, moved[0], self.config.warp) if moved else now)
+        limit = self.config.attention_limit
+        logit = limit * torch.tanh(logit / limit) if limit else logit
         attention = 1 - self.config.strength * (1 - torch.sigmoid(logit + self.config.attention_bias))
         return attention * now + (1 - attention) * colour, colour, attention
 

@@ -32,7 +32,7 @@ from ml_backend.refine.weights import RefinerWeights, load_weights, save_weights
 CHECK_FRAMES = 8
 FINAL_FRAMES = 60
 FROM_SCRATCH = TrainOptions(learning_rate=1.2e-3, momentum=0.9, batch=2, crop=160, crop_until=2.0, coarse_share=0.0,
-                            gan_weight=0.0, detail_weight=60.0)
+                            gan_weight=0.0, detail_weight=45.0)
 FROM_GENERAL = FROM_SCRATCH
 STRENGTHS = (0.7, 1.0)
 """Shares of the refinement that are tried on the tail; with less, two mouths would be seen in one another."""
@@ -47,7 +47,8 @@ class RefineReport:
     weights : the file written
     steps, seconds : of training, over all resumed parts
     before, after : figures of the tail's composites and refined frames, see `ml_backend.metrics.image.Quality`
-    curve : (seconds, error) of each look at the tail
+    curve : (seconds, error, PSNR in dB, steps) of each look at some frames of the tail; error is what weights are
+        chosen by, see `ml_backend.refine.judging`
     pass_through : the tail got no better, so that `apply` will return the composites
     message : one sentence for the user
     used : what did best on the tail: "composites", "general" or "tuned"
@@ -60,7 +61,7 @@ class RefineReport:
     seconds: float
     before: dict[str, float | None]
     after: dict[str, float | None]
-    curve: list[tuple[float, float]]
+    curve: list[tuple[float, ...]]
     pass_through: bool
     message: str
     used: str = TUNED
@@ -165,7 +166,7 @@ class _Run:
     ) -> None:
         self.pairs, self.options, self.seed = pairs, options, seed
         self.out, self.key, self.landmarks = out, key, landmarks
-        self.tail = max(round(len(pairs) * options.tail), 1)
+        self.tail = tail_length(len(pairs), options.tail)
         self.trainer = Trainer(config, options, best_device(), seed, start)
         self.random = np.random.default_rng(seed)
         self.state = out.with_name(out.stem + ".state.safetensors")
@@ -175,7 +176,7 @@ class _Run:
         self.general_state = self.best_state if start is not None else None
         self.strength = 1.0
         self.seconds = 0.0
-        self.curve: list[tuple[float, float]] = []
+        self.curve: list[tuple[float, ...]] = []
 
     @property
     def count(self) -> int:
@@ -213,7 +214,7 @@ class _Run:
         """Measure on some frames of the tail; keep the weights if they are the best so far."""
         frames = np.unique(np.linspace(self.count, len(self.pairs) - 1, CHECK_FRAMES).round().astype(int))
         result = self._measure(self._refine(frames), frames, consecutive=False)
-        self.curve.append((round(self.seconds, 1), round(judged(result), 5)))
+        self.curve.append((round(self.seconds, 1), round(judged(result), 5), round(result.psnr, 3), self.trainer.steps))
         if judged(result) < self.best_error:
             self.best_error, self.best_state = judged(result), self._generator_state()
 
@@ -257,7 +258,7 @@ class _Run:
             return
         self.best_state = saved.generator.state_dict()
         self.best_error, self.seconds = float(info["best"]), float(info["seconds"])
-        self.curve = [(a, b) for a, b in json.loads(info["curve"])]
+        self.curve = [tuple(look) for look in json.loads(info["curve"])]
         self.random = np.random.default_rng([self.seed, self.trainer.steps])
 
     def finish(self) -> RefineReport:
@@ -334,6 +335,11 @@ class _Run:
         adversary = trainer.discriminator if self.options.gan_weight else None
         save_weights(path, RefinerWeights(config, generator, trainer.memory, adversary, meta))
         generator.load_state_dict(live)
+
+
+def tail_length(count: int, share: float) -> int:
+    """Frames at the end of `count` that are held out."""
+    return max(round(count * share), 1)
 
 
 def write_features(memory: Memory, spatial: Tensor, identity: Tensor) -> None:

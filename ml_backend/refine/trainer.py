@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ml_backend.errors import ArtefactError
 from ml_backend.refine.config import RefinerConfig, TrainOptions
 from ml_backend.refine.dataset import Batch
-from ml_backend.refine.device import agreed, autocast, average_gradients
+from ml_backend.refine.device import agreed, autocast, average_gradients, mean
 from ml_backend.refine.discriminator import PatchDiscriminator
 from ml_backend.refine.generator import Generator
 from ml_backend.refine.losses import (
@@ -140,7 +140,8 @@ class Trainer:
     def _memory_step(self, spatial: Tensor, identity: Tensor) -> float:
         loss = self.memory.triplet_loss(self.memory.query(spatial), identity)
         value = float(loss.detach())
-        if value > 0:
+        # Where one process has a triplet all take the step: a gradient is asked of each.
+        if mean(value) > 0:
             self._descend("memory", loss)
         self.memory.write(self.memory.query(spatial).detach(), identity, self.ages)
         return value
@@ -220,10 +221,10 @@ class Trainer:
     def _update_average(self) -> None:
         # A short run would otherwise still average over its first, untrained steps.
         keep = min(self.options.ema, (1 + self.steps) / (10 + self.steps))
-        for mean, now in zip(self.average.parameters(), self.generator.parameters(), strict=True):
-            mean.lerp_(now, 1 - keep)
-        for mean, now in zip(self.average.buffers(), self.generator.buffers(), strict=True):
-            mean.copy_(now)
+        for kept, now in zip(self.average.parameters(), self.generator.parameters(), strict=True):
+            kept.lerp_(now, 1 - keep)
+        for kept, now in zip(self.average.buffers(), self.generator.buffers(), strict=True):
+            kept.copy_(now)
 
     @torch.no_grad()
     def refine(self, batch: Batch, identity: Tensor) -> Tensor:

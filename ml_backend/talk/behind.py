@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from ml_backend.background.plate_frames import PlateFrames, write_overlay
 from ml_backend.data.frames import FrameFolder, encode_png, frame_path, write_whole
 from ml_backend.face_model.model import FaceModel
 from ml_backend.reconstruct.cuts import shots
-from ml_backend.reconstruct.person import person_mask
+from ml_backend.reconstruct.person import person_finder
 from ml_backend.talk.session import Session
 from ml_backend.talk.target import Target
 from ml_backend.terminal import hushed
@@ -31,7 +32,7 @@ KEEP = 6
 
 
 class HeadMover:
-    """Makes the plate of any output frame.
+    """Makes the plate of any output frame; to be closed.
 
     Parameters
     ----------
@@ -47,6 +48,14 @@ class HeadMover:
         self._shots = shots(target.cuts)
         self._rooms: dict[int, Behind | None] = {}
         self._masks: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._opened = ExitStack()
+        self._find: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+
+    def __enter__(self) -> HeadMover:
+        return self
+
+    def __exit__(self, *what: object) -> None:
+        self._opened.close()
 
     def __call__(self, index: int) -> np.ndarray:
         """(H, W, 3) uint8 RGB plate of output frame `index`."""
@@ -74,12 +83,24 @@ class HeadMover:
             usable = np.zeros(len(track), bool)
             usable[shot] = track.confidence[shot] > 0
             unit = self._shape.unit(np.median(track.pose()[usable], 0))
-            self._rooms[number] = clean_plate(self._target.frames, spread_picks(usable), self._mask, unit)
+            low, high = track.landmarks[..., :2].min(1), track.landmarks[..., :2].max(1)
+            picks = spread_picks(usable, np.concatenate([low, high], 1))
+            self._rooms[number] = clean_plate(
+                self._target.frames, picks, self._mask, unit, region=self._region(usable))
         return self._rooms[number]
+
+    def _region(self, usable: np.ndarray) -> tuple[slice, slice]:
+        """Rows and columns that any of the windows around the face shows."""
+        windows = np.array([window(self._target, int(number)) for number in np.flatnonzero(usable)])
+        low, high = windows[:, :2].min(0), (windows[:, :2] + windows[:, 2:]).max(0)
+        columns, rows = (slice(max(0, int(a)), max(0, int(np.ceil(b)))) for a, b in zip(low, high, strict=True))
+        return rows, columns
 
     def _mask(self, source: int) -> np.ndarray:
         if source not in self._masks:
-            self._masks[source] = shows_person(self._target, source)
+            if self._find is None:
+                self._find = self._opened.enter_context(person_finder())
+            self._masks[source] = shows_person(self._target, source, self._find)
             if len(self._masks) > KEEP:
                 self._masks.popitem(last=False)
         return self._masks[source]
@@ -91,12 +112,26 @@ def head_shape(target: Target, model: FaceModel) -> HeadShape:
     return HeadShape(model, target.character.neutral_shape, float(target.track.focal), (width, height))
 
 
-def shows_person(target: Target, number: int) -> np.ndarray:
-    """(H, W) float32: how surely pixels around the face of source frame `number` show a person."""
+def window(target: Target, number: int) -> np.ndarray:
+    """(3,) x, y, side, whole pixels: where the person is told from the room in source frame `number`."""
     flat = target.track.landmarks[number, :, :2]
     low, high = flat.min(0), flat.max(0)
     side = WINDOW * float((high - low).max())
-    return person_mask(target.frames[number], np.array([*((low + high) / 2 - side / 2), side]))
+    return np.round([*((low + high) / 2 - side / 2), side])
+
+
+def shows_person(target: Target, number: int, find: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+    """(H, W) float32: how surely a pixel of source frame `number` shows a person; 1 beyond the window around the face.
+
+    `find` is as of `person_finder`.
+    """
+    place = window(target, number)
+    found = find(target.frames[number], place)
+    x, y, side = (int(value) for value in place)
+    part = (slice(max(0, y), max(0, y + side)), slice(max(0, x), max(0, x + side)))
+    mask = np.ones_like(found)
+    mask[part] = found[part]
+    return mask
 
 
 def make_plates(session: Session, performance: Performance, target: Target, plates: Plates, *,
@@ -112,8 +147,7 @@ def make_plates(session: Session, performance: Performance, target: Target, plat
         folder.mkdir(exist_ok=True)
         wanted = range(len(plates.source)) if only is None else sorted({int(index) for index in only})
         missing = [index for index in wanted if not frame_path(folder, index).exists()]
-        mover = HeadMover(target, session.model, plates, performance)
-        with hushed(take.path("logs/track.log")):
+        with hushed(take.path("logs/track.log")), HeadMover(target, session.model, plates, performance) as mover:
             for done, index in enumerate(missing):
                 frame = target.frames[int(plates.source[index])]
                 write_overlay(frame_path(folder, index), frame, mover(index))

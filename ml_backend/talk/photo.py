@@ -20,7 +20,7 @@ from ml_backend.film.layers import difference_layer, over
 from ml_backend.reconstruct.posed import neutral_shape, place
 from ml_backend.reconstruct.profile_mesh import PLATE_FILE, TEXTURE_FILE, build, layers
 from ml_backend.take import file_hash
-from ml_backend.talk import film, picture, preview
+from ml_backend.talk import film, picture, preview, refining
 from ml_backend.talk.extras import Parts, write_extras
 from ml_backend.talk.session import Session
 from ml_backend.talk.speaking import perform
@@ -52,6 +52,7 @@ def photo_film(session: Session, speech: Speech, target: Target) -> Performance:
         {"rgba": take.key("frames_rgba"), "photo": take.key("photo"), "speech": file_hash(options.speech)},
         target.frames.size,
     )
+    refining.say_unrefined(session, len(target.frames))
     size = picture.crop_size(session, target)
 
     def layer(index: int) -> np.ndarray:

@@ -21,7 +21,7 @@ from ml_backend.data.frames import frame_path, read_png
 from ml_backend.data.video import probe
 from ml_backend.film.layers import face_layer
 from ml_backend.take import Take, file_hash
-from ml_backend.talk import film, picture, preview
+from ml_backend.talk import film, picture, preview, refining
 from ml_backend.talk.behind import make_plates, whole_plates
 from ml_backend.talk.builtin import builtin_character, given_character
 from ml_backend.talk.donor import check_donor
@@ -151,7 +151,7 @@ def _clip_film(session: Session, speech: Speech) -> Performance:
         session, "composites", "Composing", rgba, target, behind,
         {"rgba": take.key("frames_rgba"), "plates": take.key("plate_frames"), "survey": take.key("survey")}, hidden,
     )
-    faces, refined = picture.refine(session, target, seen, drawn)
+    faces, refined = refining.refine(session, target, seen, drawn)
     frames = film.full_frames(target, behind, rgba, faces, refined=refined, hidden=hidden)
     film.make_film(
         session,

@@ -33,7 +33,7 @@ PERSONALISE_FRAMES = 75
 
 
 def personal_weights(session: Session, target: Tracked) -> Path:
-    """Weights fine-tuned on the clip's own sound, or the general ones where that is impossible or no better."""
+    """Weights adapted to the clip's own sound, or the general ones where that is impossible or no better."""
     general = motion_weights(session.options.weights)
     if target.is_photo or not target.info.has_sound or len(target.track) < PERSONALISE_FRAMES:
         return general
@@ -152,7 +152,7 @@ def choose_plates(session: Session, performance: Performance, target: Target, se
             source_blink=target.track.expression[:, blink].mean(1),
             wanted_blink=performance.expression[:, blink].mean(1),
             motion=seen.motion,
-            avoid=seen.before_face,
+            avoid=seen.before_face | seen.passing,
         )
         result = turned(result, performance.pose)
         plates_file.save(result, take.path("plates.json"))

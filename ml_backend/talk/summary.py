@@ -9,9 +9,10 @@ from ml_backend.talk.options import TalkOptions
 STAGES = {
     "frames": "reading the clip", "track": "tracking", "character": "character", "personalise": "way of speaking",
     "motion": "motion", "plates": "plates", "plate_frames": "plates", "whole_plates": "plates", "survey": "plates",
-    "photo": "photo", "frames_rgba": "rendering", "fit_rgba": "rendering", "composites": "composing",
-    "fit_composites": "composing", "refiner": "fitting the refiner", "refined": "refining", "film": "writing",
-    "crop_film": "writing", "sequences": "writing", "scene": "scene",
+    "photo": "photo", "frames_rgba": "rendering", "fit_rgba": "rendering", "fit_rgba_end": "rendering",
+    "unseen_character": "character", "composites": "composing", "fit_composites": "composing",
+    "refiner": "fitting the refiner", "refined": "refining", "film": "writing", "crop_film": "writing",
+    "sequences": "writing", "scene": "scene",
 }
 SHOWN = 3
 """Kinds of work that are named, the longest."""

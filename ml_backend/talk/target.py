@@ -13,6 +13,7 @@ from ml_backend.artefacts.face_track import FaceTrack
 from ml_backend.config import FPS
 from ml_backend.data.frames import FrameFolder
 from ml_backend.data.video import VideoInfo, extract_frames, probe
+from ml_backend.motion.speaker import listening
 from ml_backend.reconstruct import cuts
 from ml_backend.reconstruct.providers import detector
 from ml_backend.reconstruct.providers import key as networks_key
@@ -75,7 +76,7 @@ def load_tracked(session: Session) -> Tracked:
                 progress=progress,
                 warn=session.terminal.warn,
                 source=str(path),
-                detect=detect,
+                detect=listening(path, detect),
             )
         cuts.save(found, take.path("cuts.npz"))
         face_track.save(result, take.path("track.npz"))

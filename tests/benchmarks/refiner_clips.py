@@ -10,7 +10,7 @@ import numpy as np
 
 from ml_backend.artefacts import character
 from ml_backend.artefacts.schema import load_npz, save_npz
-from ml_backend.background.composite import composite
+from ml_backend.background.composite import FEATHER, composite, face_mask
 from ml_backend.background.warp import crop_resize
 from ml_backend.config import FPS
 from ml_backend.data.video import extract_frames
@@ -19,22 +19,28 @@ from ml_backend.prepare.drawing import FaceDrawing
 from ml_backend.prepare.faces import part
 from ml_backend.reconstruct.texture import CHARACTER_FILE, make_character
 from ml_backend.reconstruct.track import track_with_cuts
+from ml_backend.reconstruct.unseen import unseen_character
+from ml_backend.refine.train import FROM_SCRATCH, tail_length
 
 CLIPS = ("halfbody_20s", "interview_two_faces_17s", "cspan_61s", "st_andrew_clip_2", "news_3")
 FIT_SECONDS, FIT_SHARE, LEAST_TEST, TEST_FRAMES = 12.0, 0.6, 40, 100
-SCHEMA, VERSION = "parley.benchmark.refiner", 1
+SCHEMA, VERSION = "parley.benchmark.refiner", 2
 LEAST, MOST = 192, 512
 
 
 @dataclass(frozen=True)
 class RefinerClip:
-    """Composites (T, S, S, 3) and real crops, uint8, landmarks in them (T, 478, 2); the first `fit` are for fitting."""
+    """Composites (T, S, S, 3) and real crops, uint8, landmarks in them (T, 478, 2); the first `fit` are for fitting.
+
+    `masks` (T, S, S) uint8 say how much of the drawn face shows.
+    """
 
     name: str
     composites: np.ndarray
     real: np.ndarray
     landmarks: np.ndarray
     fit: int
+    masks: np.ndarray
 
     def split(self, fitting: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Composites, real crops and landmarks of either part."""
@@ -51,7 +57,9 @@ def load_clip(data: Path, name: str, model: FaceModel, cache: Path, most: int = 
     found = load_npz(path, SCHEMA, VERSION)
     # Composed here, as a film is composed today.
     made = [composite(a, b) for a, b in zip(found["rgba"], found["real"], strict=True)]
-    return RefinerClip(name, np.stack(made), found["real"], found["landmarks"], int(found["fit"]))
+    size = found["real"].shape[1]
+    masks = np.stack([(255 * face_mask(rgba[..., 3], FEATHER * size)).astype(np.uint8) for rgba in found["rgba"]])
+    return RefinerClip(name, np.stack(made), found["real"], found["landmarks"], int(found["fit"]), masks)
 
 
 def _drawn(path: Path, model: FaceModel, folder: Path, most: int) -> dict[str, np.ndarray]:
@@ -62,9 +70,16 @@ def _drawn(path: Path, model: FaceModel, folder: Path, most: int) -> dict[str, n
     make_character(part(track, slice(0, fit)), frames[0:fit], model, folder)
     drawing = FaceDrawing(model, character.load(folder / CHARACTER_FILE), folder)
     size = int(min(most, max(LEAST, 64 * round(float(track.crop[2]) / 64))) // 32 * 32)
-    rgba = [drawing.draw(np.clip(track.expression[t], 0, 1), track.pose()[t], size) for t in range(len(track))]
+    by = dict.fromkeys(range(len(track)), drawing)
+    if drawing.character.lives:
+        # As in a film: the held-out end of what is fitted to is drawn by a character that doesn't know it.
+        away = np.arange(fit - tail_length(fit, FROM_SCRATCH.tail), fit)
+        made = unseen_character(part(track, slice(0, fit)), frames[0:fit], model, folder / "unseen", away)
+        by |= dict.fromkeys(away.tolist(), FaceDrawing(model, made, folder / "unseen"))
+    rgba = [by[t].draw(np.clip(track.expression[t], 0, 1), track.pose()[t], size) for t in range(len(track))]
     real = [crop_resize(frames[t], track.crop, size) for t in range(len(track))]
     landmarks = (track.landmarks[..., :2] - track.crop[:2]) * (size / float(track.crop[2]))
     shutil.rmtree(folder)
     return {"rgba": np.stack(rgba), "real": np.stack(real), "landmarks": landmarks.astype(np.float32),
             "fit": np.array(fit)}
+

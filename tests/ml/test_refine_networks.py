@@ -57,6 +57,25 @@ def test_untrained_generator_passes_the_composite_through(size: tuple[int, int],
     assert ((attention > 0) & (attention < 1)).all()
 
 
+@pytest.mark.parametrize(("limit", "least"), [(2.0, 0.49), (0.0, 0.0)])
+def test_attention_cannot_shut_the_colour_out(limit: float, least: float) -> None:
+    """However far a bad step has moved the attention head, the colour is still half of the picture and learns."""
+    generator = Generator(replace(TINY, attention_limit=limit, warp=0.0))
+    torch.nn.init.constant_(generator.trunk.tidy.bias[3], 40.0)  # type: ignore[index, arg-type]
+    refined, colour, attention = generator(torch.zeros(1, 9, 64, 64), torch.randn(1, 512))
+    colour.retain_grad()
+    refined.sum().backward()
+    assert colour.grad is not None and float(colour.grad.min()) == pytest.approx(least, abs=0.02)
+    assert float(attention.detach().max()) == pytest.approx(1 - least, abs=0.02)
+
+
+def test_weights_from_before_the_limit_keep_their_attention() -> None:
+    values = TINY.as_dict()
+    assert RefinerConfig.from_dict(values).attention_limit == TINY.attention_limit > 0
+    del values["attention_limit"]
+    assert RefinerConfig.from_dict(values).attention_limit == 0
+
+
 def test_a_colour_on_a_blurred_base_softens_the_composite() -> None:
     generator = Generator(replace(TINY, warp=0.0, colour_base="blurred", attention_bias=1.0))
     window = torch.rand(1, 9, 64, 64) * 2 - 1

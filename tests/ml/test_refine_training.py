@@ -57,6 +57,8 @@ def test_training_corrects_a_tint_on_unseen_frames(trained: tuple[Path, RefineRe
     assert report.steps == 60
     assert (report.after["psnr"] or 0) > (report.before["psnr"] or 0) + 3
     assert report.curve[0][1] > report.curve[-1][1]
+    assert [look[3] for look in (report.curve[0], report.curve[-1])] == [0, 60]
+    assert report.curve[-1][2] > report.curve[0][2], "the log says dB as well"
     assert "improves" in report.message
     assert sorted(p.name for p in out.parent.glob("w*")) == ["w.safetensors"]
 

@@ -227,8 +227,15 @@ def test_the_memory_finds_people(tmp_path: Path, capsys: pytest.CaptureFixture[s
         shards.save(person(number, "train"), tmp_path / f"p{number}.npz")
     assert run("memory", tmp_path, "--epochs", 2, "--identity", "embedded") == 0
     said = capsys.readouterr().out
-    assert "of 3 people" in said and "p0: " in said
+    assert "of 3 people in 3 clips" in said and "p0: " in said
+    (tmp_path / "people.csv").write_text("file,person\nclips/p0.mp4,ann\np2.mp4,ann\n")
+    assert run("memory", tmp_path, "--epochs", 1, "--identity", "embedded", "--people", tmp_path / "people.csv") == 0
+    said = capsys.readouterr().out
+    assert "of 2 people in 3 clips" in said and "ann: " in said and "p1: " in said
     assert run("memory", tmp_path, "--epochs", 0) == 2
+    (tmp_path / "people.csv").write_text("name\nann\n")
+    assert run("memory", tmp_path, "--people", tmp_path / "people.csv") == 2
+    assert "no columns file and person" in capsys.readouterr().err
 
 
 def test_retrieval_of_known_features() -> None:
@@ -240,17 +247,17 @@ def test_retrieval_of_known_features() -> None:
     clear = torch.nn.functional.normalize(
         people[who] + 0.02 * torch.randn(40, FEATURE_SIZE, generator=random), dim=1)
     names = tuple("abcd")
-    good = retrieval.measure(retrieval.Questions(clear, people[who], who, held, names), TINY)
+    good = retrieval.measure(retrieval.Questions(clear, people[who], who, who, held, names, names), TINY)
     assert (good.after, good.smoothed, good.asked, good.people) == (1, 1, 8, 4)
     assert good.slots == 4, "the same person moves a key instead of taking a slot"
     same = torch.nn.functional.normalize(torch.randn(1, FEATURE_SIZE, generator=random), dim=1).expand(40, -1)
-    blind = retrieval.measure(retrieval.Questions(same, people[who], who, held, names), TINY)
+    blind = retrieval.measure(retrieval.Questions(same, people[who], who, who, held, names, names), TINY)
     assert blind.after <= 0.5
 
 
 def test_ablation_rows_and_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [row.name for row in variants(tmp_path / "g", "auto")]
-    assert len(names) == 4 and names[2].endswith("general weights")
+    assert len(names) == 5 and names[2].endswith("from general weights") and names[4] == "general weights alone"
     assert [row.identity for row in variants(None, "embedded")] == ["none", "embedded"]
     shard = person(0, "validate", count=64)
     assert len(longest_run(shard)) == 32
@@ -260,6 +267,7 @@ def test_ablation_rows_and_runs(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert run("ablate", tmp_path, "--out", tmp_path / "o") == 2
     assert "neither a face shard nor a take" in capsys.readouterr().err
     assert run("ablate", tmp_path / "short.npz", "--out", tmp_path / "o", "--minutes", 0) == 2
+    assert run("ablate", tmp_path / "short.npz", "--out", tmp_path / "o", "--steps", 0) == 2
 
 
 def test_ablation_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str],
@@ -275,14 +283,15 @@ def test_ablation_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[s
     monkeypatch.setattr(ablation.face_track, "load", lambda path: track)
     seen = []
 
-    def fit(clip: ablation.Pairs, row: ablation.Variant, out: Path, **_: object) -> SimpleNamespace:
+    def fit(clip: ablation.Pairs, row: ablation.Variant, out: Path, **how: object) -> SimpleNamespace:
+        assert how["steps"] == 9
         seen.append(row.identity)
         np.testing.assert_array_equal(clip.real[5], pictures[5])
         np.testing.assert_allclose(clip.landmarks[0, 0], [20, 10])
         return SimpleNamespace(before={"psnr": 20.0}, after={"psnr": 25.0 + len(seen)}, steps=9)
 
     monkeypatch.setattr(ablation, "fit", fit)
-    assert run("ablate", tmp_path / "t.take", "--out", tmp_path / "o", "--minutes", 1) == 0
+    assert run("ablate", tmp_path / "t.take", "--out", tmp_path / "o", "--minutes", 1, "--steps", 9) == 0
     said = capsys.readouterr().out
     assert seen == ["none", "auto"]
     assert "| rendered | 0 | 20 |" in said and "| with identity and memory | 9 | 27 |" in said

@@ -1,0 +1,164 @@
+"""The refiner in a film: the clip's own frames rendered, the network fitted to them, and applied to the film's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ml_backend.artefacts import performance as performance_file
+from ml_backend.artefacts.performance import Performance
+from ml_backend.background.plate_frames import PlateFrames
+from ml_backend.background.warp import crop_resize
+from ml_backend.config import FPS, refiner_weights
+from ml_backend.data.frames import FrameFolder, frame_path, write_index
+from ml_backend.reconstruct.texture import CHARACTER_FILE
+from ml_backend.reconstruct.unseen import unseen_character
+from ml_backend.refine.apply import apply
+from ml_backend.refine.dataset import MIN_FRAMES
+from ml_backend.refine.preview import draw_preview
+from ml_backend.refine.train import FROM_SCRATCH, fine_tune, tail_length
+from ml_backend.take import file_hash
+from ml_backend.talk.picture import composites, crop_size, render
+from ml_backend.talk.session import Session
+from ml_backend.talk.survey import Hidden, Survey
+from ml_backend.talk.target import Target
+from ml_backend.terminal import hushed
+
+REFINER_FRAMES = 50
+"""Fewer frames than this can't train a refiner and confirm it on a held-out tail; general weights they can confirm."""
+
+BEFORE_AND_AFTER = "refined_preview.png"
+"""Picture in the take: a few frames as rendered, and refined below."""
+
+WEIGHTS = "refiner.safetensors"
+"""File in the take: the weights fitted to the clip."""
+
+UNSEEN = "unseen_character"
+"""Folder in the take: the character made without the end that the refiner is judged by."""
+
+FIT_FRAMES = 300
+"""Most frames of the clip that the refiner is fitted to (Yi et al., §4)."""
+
+
+def render_fit(session: Session, target: Target) -> tuple[Callable[[int], Path], dict]:
+    """RGBA crops of the clip's own tracked performance: where each lies, and what they were made from.
+
+    A living texture knows the clip's frames, so the end that is held out is drawn with one made without it
+    (`ml_backend.reconstruct.unseen`).
+    """
+    take, count = session.take, min(len(target.track), FIT_FRAMES)
+    tail = tail_length(count, FROM_SCRATCH.tail) if target.character.lives else 0
+    first, last = np.split(np.arange(count), [count - tail])
+    own = _render_rows(session, target, "fit_rgba", first, "character.npz", "character")
+    if not tail:
+        return partial(frame_path, own), {"rgba": take.key("fit_rgba")}
+    _unseen(session, target, last)
+    end = _render_rows(session, target, "fit_rgba_end", last, f"{UNSEEN}/{CHARACTER_FILE}", UNSEEN)
+
+    def place(index: int) -> Path:
+        return frame_path(own, index) if index < len(first) else frame_path(end, index - len(first))
+
+    return place, {"rgba": take.key("fit_rgba"), "end": take.key("fit_rgba_end")}
+
+
+def _unseen(session: Session, target: Target, away: np.ndarray) -> None:
+    take = session.take
+
+    def build(progress):
+        with hushed(take.path("logs/track.log")):
+            unseen_character(target.track, target.frames, session.model, take.path(UNSEEN), away)
+
+    session.stage(UNSEEN, "Building the character without the held-out end",
+                  {"character": take.key("character"), "away": away.tolist()}, [UNSEEN], build)
+
+
+def _render_rows(session: Session, target: Target, name: str, rows: np.ndarray, character: str, stage: str) -> Path:
+    """Crops of the tracked frames `rows`, drawn with the take's file `character` that `stage` made."""
+    take, track, size = session.take, target.track, crop_size(session, target)
+    path = take.path(f"{name}.npz".replace("rgba", "performance"))
+    own = Performance(np.arange(len(rows)) / FPS, np.clip(track.expression[rows], 0, 1),
+                      list(map(str, track.expression_names)), track.pose()[rows], {"made_from": "track"})
+    performance_file.save(own, path)
+    return render(
+        session,
+        name,
+        "Rendering the clip's own frames",
+        {"track": take.key("track"), "character": take.key(stage), "size": size, "rows": rows.tolist()},
+        {"performance": str(path.resolve()), "character": str(take.path(character).resolve()), "size": size,
+         "face_only": True},
+    )
+
+
+def say_unrefined(session: Session, frames: int) -> None:
+    """Tell whoever left the refiner on that there is too little to fit it to: a photo, or a clip of few `frames`."""
+    if session.options.refine:
+        what = f"A clip of {frames} frames is" if frames > 1 else "A photo, one frame, is"
+        session.terminal.say(f"{what} too little to fit the refiner to; the rendering is used as it is.")
+
+
+def refine(session: Session, target: Target, seen: Survey, drawn: FrameFolder) -> tuple[FrameFolder, bool]:
+    """Fit the refiner to the clip and apply it; returns the frames to use and whether they are refined."""
+    if not session.options.refine:
+        return drawn, False
+    short = len(target.track) < REFINER_FRAMES
+    if (short and refiner_weights() is None) or len(target.track) < MIN_FRAMES:
+        say_unrefined(session, len(target.track))
+        return drawn, False
+    facts = _fit(session, target, _own_frames(session, target, seen), short=short)
+    if facts.get("pass_through", True):
+        session.terminal.warn(
+            "The refiner was no better than the rendering on the clip's held-out end; the rendering is used as it is."
+        )
+        return drawn, False
+    return _apply(session, drawn), True
+
+
+def _own_frames(session: Session, target: Target, seen: Survey) -> FrameFolder:
+    """The clip's own frames as composites, what is before the face left alone."""
+    rgba, made_from = render_fit(session, target)
+    rows = np.arange(min(len(target.track), FIT_FRAMES))
+    return composites(session, "fit_composites", "Composing the clip's own frames", rgba, target,
+                      PlateFrames(target.frames, rows), {**made_from, "survey": session.take.key("survey")},
+                      Hidden(seen, target.track.crop, rows))
+
+
+def _fit(session: Session, target: Target, fit: FrameFolder, *, short: bool) -> dict:
+    """Fit the refiner to the composites `fit`, or with a `short` clip only ask what general weights are worth."""
+    options, take, size, crop = session.options, session.take, crop_size(session, target), target.track.crop
+    minutes = 0.0 if short else options.refine_minutes
+    # What is fitted from scratch is as good (measured); too few frames to fit to still have the general weights.
+    general = refiner_weights() if short else None
+
+    def learn(progress):
+        real = [crop_resize(target.frames[index], crop, size) for index in range(len(fit))]
+        points = (target.track.landmarks[:len(fit), :, :2] - crop[:2]) * (size / crop[2])
+        report = fine_tune(fit, real, points, take.path(WEIGHTS), minutes=minutes, seed=options.seed, general=general,
+                           progress=progress, identity=options.identity)
+        return {**report.as_dict(), "weights": WEIGHTS}
+
+    if minutes:
+        session.terminal.say(f"The refiner is fitted to the clip for {minutes:g} min (--refine-minutes).")
+    settings = {"fit": take.key("fit_composites"), "minutes": minutes, "seed": options.seed,
+                "identity": options.identity, "general": file_hash(general) if general else None}
+    return session.stage("refiner", "Fitting the refiner", settings, [WEIGHTS], learn)
+
+
+def _apply(session: Session, drawn: FrameFolder) -> FrameFolder:
+    """The frames `drawn`, refined."""
+    options, take = session.options, session.take
+    folder = take.path("refined")
+
+    def paint(progress):
+        report = apply(drawn, take.path(WEIGHTS), folder, progress=progress, strength=options.refine_strength,
+                       say=session.terminal.warn)
+        write_index(folder, complete=True, count=report.frames, fps=FPS, notes=[])
+        draw_preview(drawn, FrameFolder.open(folder), take.path(BEFORE_AND_AFTER))
+        return {"frames": report.frames, "attention": report.attention}
+
+    settings = {"composites": take.key("composites"), "refiner": take.key("refiner"),
+                "strength": options.refine_strength}
+    session.stage("refined", "Refining", settings, ["refined", BEFORE_AND_AFTER], paint)
+    return FrameFolder.open(folder)
