@@ -141,8 +141,9 @@ def add_face(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--face",
         default="largest",
-        metavar="left|right|N",
-        help="which face, where there are several; N counts from the left (default: the largest)",
+        metavar="left|right|speaking|N",
+        help="which face, where there are several; speaking is the one whose lips go with the sound, N counts from "
+        "the left (default: the largest)",
     )
     command.add_argument(
         "--landmarks",

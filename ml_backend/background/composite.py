@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from scipy import ndimage
 
 from ml_backend.background.warp import crop_resize
 
@@ -33,13 +32,12 @@ def face_mask(alpha: np.ndarray, feather: float) -> np.ndarray:
     -------
     (H, W) float32 in [0, 1]
     """
-    cover = alpha.astype(np.float32) / 255 if alpha.dtype == np.uint8 else alpha.astype(np.float32)
-    largest = _largest(cover > OPAQUE)
-    left, top, width, height = cv2.boundingRect(largest.astype(np.uint8))
-    box = (slice(top, top + height), slice(left, left + width))
+    solid = alpha > (127 if alpha.dtype == np.uint8 else OPAQUE)
+    left, top, width, height = cv2.boundingRect(solid.view(np.uint8))
     result = np.zeros(alpha.shape, np.float32)
     if width:
-        result[box] = _faded(np.asarray(ndimage.binary_fill_holes(largest[box]), np.uint8), feather)
+        box = (slice(top, top + height), slice(left, left + width))
+        result[box] = _faded(_largest(solid[box]), feather)
     return result
 
 
@@ -48,7 +46,7 @@ def _faded(solid: np.ndarray, feather: float) -> np.ndarray:
     if feather <= 0:
         return solid.astype(np.float32)
     # The frame's edge is a border of the face too where the face runs out of it.
-    depth = cv2.distanceTransform(np.pad(solid, 1), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    depth = cv2.distanceTransform(np.pad(solid, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
     ramp = np.clip((depth - 0.5 - ERODE_SHARE * feather) / feather, 0, 1)
     return (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
 
@@ -71,21 +69,30 @@ def match_colour(render: np.ndarray, plate: np.ndarray, mask: np.ndarray, *, str
     -------
     (H, W, 3) float32 in [0, 1]
     """
-    weight = (4 * mask * (1 - mask)).astype(np.float32)
-    if strength <= 0 or weight.sum() < 8:
+    if strength <= 0:
         return render
-    difference = plate - render
-    weight = weight * _inliers(difference, weight > 0.1)
+    weight = 4 * mask * (1 - mask)
+    band = np.flatnonzero(weight > 0)
+    shift, colour, weight = (values.reshape(mask.size, -1)[band] for values in (plate - render, render, weight))
+    weight = weight * _inliers(shift, weight[:, 0] > 0.1)[:, None]
     if weight.sum() < 8:
         return render
-    small = tuple(max(1, round(length / COARSE)) for length in mask.shape[::-1])
-    gathered = [cv2.resize(values * weight[..., None], small, interpolation=cv2.INTER_AREA)
-                for values in (np.clip(difference, -LARGEST_SHIFT, LARGEST_SHIFT), render)]
-    field = diffuse(np.dstack([*gathered, cv2.resize(weight, small, interpolation=cv2.INTER_AREA)]))
-    field = cv2.resize(field, mask.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    values = np.hstack([np.clip(shift, -LARGEST_SHIFT, LARGEST_SHIFT) * weight, colour * weight, weight])
+    field = diffuse(_gathered(values, band, mask.shape))
+    field = cv2.merge([*cv2.split(field[..., :3]), _grey(field[..., 3:])])
+    size = (field.shape[1] * COARSE, field.shape[0] * COARSE)
+    field = cv2.resize(field, size, interpolation=cv2.INTER_CUBIC)[:mask.shape[0], :mask.shape[1]]
     # What is darker than the skin at the border (mouth, nostrils, pupils) gets its share of the light, not all of it.
-    share = np.clip(_grey(render) / np.maximum(_grey(field[..., 3:]), np.float32(0.05)), 0, 1)[..., None]
-    return np.clip(render + np.float32(strength) * share * field[..., :3], 0, 1)
+    share = np.clip(_grey(render) / np.maximum(field[..., 3], np.float32(0.05)), 0, 1) * np.float32(strength)
+    return np.clip(render + cv2.merge([share] * 3) * field[..., :3], 0, 1)
+
+
+def _gathered(values: np.ndarray, places: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """(h, w, C) float32 means of `values` (N, C), of pixels `places` (N,) of `shape`, over cells of `COARSE` pixels."""
+    rows, columns = (-(-length // COARSE) for length in shape)
+    cell = places // shape[1] // COARSE * columns + places % shape[1] // COARSE
+    sums = [np.bincount(cell, values[:, k], rows * columns) for k in range(values.shape[1])]
+    return (np.stack(sums, -1) / COARSE**2).astype(np.float32).reshape(rows, columns, -1)
 
 
 def _grey(image: np.ndarray) -> np.ndarray:
@@ -111,33 +118,39 @@ def composite(rgba: np.ndarray, plate: np.ndarray, *, feather: float | None = No
     """
     if mask is None:
         mask = face_mask(rgba[..., 3], FEATHER * rgba.shape[0] if feather is None else feather)
-    render = np.ascontiguousarray(rgba[..., :3]) * np.float32(1 / 255)
-    behind = plate * np.float32(1 / 255)
-    render = match_colour(render, behind, mask, strength=colour)
-    left, top, width, height = cv2.boundingRect((mask > 0).astype(np.uint8))
-    box = (slice(top, top + height), slice(left, left + width))
-    share = mask[box][..., None]
-    blend = behind[box] + share * (render[box] - behind[box])
     result = plate.copy()
-    result[box] = np.where(share > 0, (blend * 255 + 0.5).astype(np.uint8), plate[box])
+    left, top, width, height = cv2.boundingRect((mask > 0).view(np.uint8))
+    if not width:
+        return result
+    box = (slice(top, top + height), slice(left, left + width))
+    behind, share = np.ascontiguousarray(plate[box]), np.ascontiguousarray(mask[box])
+    render = cv2.cvtColor(rgba[box], cv2.COLOR_RGBA2RGB)
+    if colour > 0:
+        scale = np.float32(1 / 255)
+        matched = match_colour(render * scale, behind * scale, share, strength=colour)
+        render = cv2.convertScaleAbs(matched, alpha=255)
+    # With a share of 0 the blend is the plate's bytes.
+    result[box] = cv2.blendLinear(behind, render, 1 - share, share)
     return result
 
 
 def _largest(solid: np.ndarray) -> np.ndarray:
-    count, labels, facts, _ = cv2.connectedComponentsWithStats(solid.astype(np.uint8), connectivity=4)
-    return labels == 1 + int(np.argmax(facts[1:, cv2.CC_STAT_AREA])) if count > 2 else solid
+    """(H, W) uint8, 0 or 1: the largest region of `solid` (H, W) bool, its holes filled."""
+    outlines, _ = cv2.findContours(solid.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    filled = np.zeros(solid.shape, np.uint8)
+    return cv2.drawContours(filled, [max(outlines, key=cv2.contourArea)], -1, (1,), cv2.FILLED)
 
 
-def _inliers(difference: np.ndarray, band: np.ndarray) -> np.ndarray:
-    """(H, W) float32: 1 where the difference is like its neighbours' along the band, falling to 0 for outliers."""
-    values = difference[band]
+def _inliers(difference: np.ndarray, judged: np.ndarray) -> np.ndarray:
+    """(N,) float32: 1 where `difference` (N, 3) is like most of those `judged` (N,) bool, falling to 0 for outliers."""
+    values = difference[judged]
     if len(values) < 8:
-        return band.astype(np.float32)
+        return judged.astype(np.float32)
     middle = np.median(values, 0)
     spread = 1.4826 * np.median(np.abs(values - middle), 0) + 0.02
     distance = (np.abs(values - middle) / spread).max(1)
-    weight = np.zeros(band.shape, np.float32)
-    weight[band] = np.clip(OUTLIER + 1 - distance, 0, 1)
+    weight = np.zeros(len(judged), np.float32)
+    weight[judged] = np.clip(OUTLIER + 1 - distance, 0, 1)
     return weight
 
 

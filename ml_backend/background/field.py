@@ -23,11 +23,13 @@ NECK = 0.7
 """Below the chin the head's motion fades out over this many lengths: a neck bends, shoulders stay."""
 HAIR, AROUND = 0.25, 0.75
 """Lengths beyond the skull up to which all moves with the head, and from which nothing does."""
+NECK_WIDTH, SHOULDER = 0.35, 0.75
+"""Below the chin, lengths to the side of it up to which the neck goes along, and from which shoulders stay."""
 SHOWN = ("skin", "ear_left", "ear_right", "lids_left", "lids_right")
 LAYER = 0.012
 """Metres behind the nearest vertex from which a vertex counts as hidden."""
-BOX = (1.15, 1.25)
-"""Lengths around the skull, sidewards and upwards, that the field covers; downwards `NECK` and a little."""
+BOX = AROUND + 0.03
+"""Lengths around the skull that the field covers."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,7 @@ def field(shape: HeadShape, plate: State, wanted: State) -> Field:
 
 def _box(shape: HeadShape, flat: np.ndarray, unit: float) -> tuple[int, int, int, int]:
     skull = flat[shape.skull]
-    low = np.floor(skull.min(0) - np.array([BOX[0], BOX[1]]) * unit).astype(int)
-    high = np.ceil(skull.max(0) + np.array([BOX[0], NECK + 0.1]) * unit).astype(int)
+    low, high = np.floor(skull.min(0) - BOX * unit).astype(int), np.ceil(skull.max(0) + BOX * unit).astype(int)
     low, high = np.clip(low, 0, shape.size), np.clip(high, 0, shape.size)
     return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
@@ -164,7 +165,10 @@ def _weights(shape: HeadShape, pose: np.ndarray, skull: np.ndarray, cells: tuple
     y, x = np.mgrid[:cells[0], :cells[1]]
     places = np.stack([(x + 0.5) / scale[0], (y + 0.5) / scale[1]], -1) + box[:2] - 0.5
     below = ((places - chin) @ down / unit).astype(np.float32)
-    return _fade(below, 0.0, NECK) * _fade(beyond, HAIR, AROUND), _fade(below, 0.3, NECK) * _fade(beyond, 0.0, 0.3)
+    aside = np.abs((places - chin) @ np.array([-down[1], down[0]]) / unit).astype(np.float32)
+    shoulders = (1 - _fade(below, 0.0, 0.35)) * (1 - _fade(aside, NECK_WIDTH, SHOULDER))
+    head = _fade(below, 0.0, NECK) * _fade(beyond, HAIR, AROUND) * (1 - shoulders)
+    return head, _fade(below, 0.3, NECK) * _fade(beyond, 0.0, 0.3)
 
 
 def _fade(value: np.ndarray, begin: float, end: float) -> np.ndarray:

@@ -21,17 +21,25 @@ class MotionMeter:
     Parameters
     ----------
     crop : (3,) x, y, side of the face crop; its inner part is left out; None to count everything
+
+    Attributes
+    ----------
+    flown : (h, w, 2) float32, the motion of the last frame given, from the one before, in a picture of `LONGEST` and in
+        its pixels; None before the second frame
     """
 
     def __init__(self, crop: np.ndarray | None = None) -> None:
         self._crop, self._before = crop, None
         self._values: list[float] = []
+        self.flown: np.ndarray | None = None
 
     def add(self, frame: np.ndarray) -> None:
         """The next frame, (H, W, 3) uint8 RGB."""
         small, scale = _small(frame)
         if self._before is not None:
-            self._values.append(motion_between(self._before, small, _mask(small.shape, self._crop, scale)) / scale)
+            self.flown = flow(self._before, small, longest=LONGEST)
+            amount = np.linalg.norm(self.flown, axis=2)[_mask(small.shape, self._crop, scale)]
+            self._values.append(float(np.percentile(amount, SHARE)) / scale if amount.size else 0.0)
         self._before = small
 
     def motion(self) -> np.ndarray:
@@ -45,12 +53,6 @@ def surroundings_motion(frames: Iterable[np.ndarray], crop: np.ndarray | None = 
     for frame in frames:
         meter.add(frame)
     return meter.motion()
-
-
-def motion_between(first: np.ndarray, second: np.ndarray, counted: np.ndarray) -> float:
-    """Pixels that the part of `first` that moves most (`SHARE`) moves until `second`, where `counted` (H, W) bool."""
-    amount = np.linalg.norm(flow(first, second, longest=LONGEST), axis=2)[counted]
-    return float(np.percentile(amount, SHARE)) if amount.size else 0.0
 
 
 def _small(frame: np.ndarray) -> tuple[np.ndarray, float]:

@@ -14,7 +14,8 @@ STEPS = np.array([-2, -1, 0, 1, 2])  # source frames per output frame
 # standstills of a frame or two; the pose error hardly depends on them.
 STEP_COST = np.array([0.27, 0.02, 2.5, 0.0, 0.25], np.float32)
 TURN_COST = 3.0  # per squared change of step, at the clip's usual head speed
-CUT_COST = 60.0
+CUT_COST = 2500.0  # a cut seen in the film is a jump: more than any pose costs while a window lasts
+LONG_SHOT = 50  # source frames from which that counts whole; in a shorter shot staying would be a loop
 JUMP = 1.35  # of the clip's own largest motion between frames: what may move in one step
 JUMP_COST = 20.0
 NEVER = np.float32(1e9)
@@ -55,7 +56,7 @@ class PathCosts:
         # Turning back is seen least where the head stands still anyway.
         ease = np.clip(0.4 + 0.6 * speed / usual, 0.4, 3).astype(np.float32)
         change = (STEPS[:, None] - STEPS[None]).astype(np.float32) ** 2
-        crossed = np.concatenate([[0], np.cumsum(cuts)])
+        crossed = np.concatenate([[0], np.cumsum(_severity(cuts))])
         move = np.zeros((len(STEPS), count), np.float32)
         for number, step in enumerate(STEPS):
             arrived = np.arange(count)
@@ -68,6 +69,15 @@ class PathCosts:
             move[0, :-2] += _jumps(motion)
             move[4, 2:] += _jumps(motion)
         return cls(TURN_COST * change[..., None] * ease, move)
+
+
+def _severity(cuts: np.ndarray) -> np.ndarray:
+    """(T,) of cuts (T,) bool: 1 between long shots, less beside a short one, 0 where there is none."""
+    edges = np.flatnonzero(np.concatenate([[True], cuts[1:], [True]]))
+    lengths = np.diff(edges) / LONG_SHOT
+    out = np.zeros(len(cuts))
+    out[edges[1:-1]] = np.minimum(np.minimum(lengths[1:], lengths[:-1]), 1)
+    return out
 
 
 def _jumps(motion: np.ndarray) -> np.ndarray:

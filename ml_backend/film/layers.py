@@ -37,7 +37,7 @@ def face_layer(size: tuple[int, int], patch: np.ndarray, crop: Sequence[float] |
     layer = np.zeros((size[1], size[0], 4), np.uint8)
     place, colour, cover = pasted((size[1], size[0]), patch, crop, mask)
     if place is not None:
-        layer[place] = np.dstack([np.clip(colour, 0, 255), np.clip(cover, 0, 1) * 255]) + 0.5
+        layer[place] = np.dstack([colour, np.clip(cover, 0, 1) * 255]) + 0.5
         layer[place][layer[place][..., 3] == 0] = 0
     return layer
 

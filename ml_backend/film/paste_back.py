@@ -32,9 +32,13 @@ def paste_back(full_frame: np.ndarray, patch: np.ndarray, crop: Sequence[float] 
     place, colour, cover = pasted(full_frame.shape[:2], patch, crop, mask)
     if place is None:
         return result
-    behind = result[place]
-    blend = behind + np.clip(cover, 0, 1) * (colour - behind)
-    result[place] = np.where(cover > VISIBLE, (blend + 0.5).astype(np.uint8), behind)
+    cover = np.where(cover > VISIBLE, np.minimum(cover, 1), 0)
+    left, top, width, height = cv2.boundingRect((cover > 0).view(np.uint8))
+    if width:
+        box = (slice(top, top + height), slice(left, left + width))
+        # A blend by nothing keeps the frame's bytes.
+        parts = [np.ascontiguousarray(values[box]) for values in (result[place], colour, 1 - cover, cover)]
+        result[place][box] = cv2.blendLinear(*parts)
     return result
 
 
@@ -44,17 +48,17 @@ def pasted(shape: tuple[int, ...], patch: np.ndarray, crop: Sequence[float] | np
 
     Returns
     -------
-    rows and columns, None where the crop lies outside; (h, w, 3) float32 colours; (h, w, 1) float32 cover
+    rows and columns, None where the crop lies outside; (h, w, 3) uint8 colours; (h, w) float32 cover
     """
     x, y, side = (float(value) for value in crop)
     height, width = shape
     left, top = max(0, math.floor(x)), max(0, math.floor(y))
     right, bottom = min(width, math.ceil(x + side)), min(height, math.ceil(y + side))
     if right <= left or bottom <= top:
-        return None, np.zeros((0, 0, 3), np.float32), np.zeros((0, 0, 1), np.float32)
+        return None, np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), np.float32)
     step = patch.shape[0] / side
     origin, size = ((left - x) * step, (top - y) * step), (right - left, bottom - top)
     # The patch repeats its border so that a mask reaching there doesn't mix in black.
-    colour = resample(patch, step, origin, size, cv2.BORDER_REPLICATE).astype(np.float32)
-    cover = resample(mask.astype(np.float32), step, origin, size, cv2.BORDER_CONSTANT)[..., None]
+    colour = resample(patch, step, origin, size, cv2.BORDER_REPLICATE)
+    cover = resample(mask.astype(np.float32), step, origin, size, cv2.BORDER_CONSTANT)
     return (slice(top, bottom), slice(left, right)), colour, cover

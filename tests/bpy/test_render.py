@@ -110,6 +110,11 @@ def test_progress_can_stop_a_run_and_a_second_run_resumes(stage: Stage, tmp_path
     assert render.frames(scene, [0, 1, 3, 4], tmp_path, lambda done, total: seen.append((done, total))) == 2
     assert seen == [(2, 4), (3, 4), (4, 4)]
     assert len(list(tmp_path.iterdir())) == 4
+    first = (tmp_path / "000003.png").read_bytes()
+    (tmp_path / "000003.png").unlink()
+    render.frames(scene, [0, 1, 3, 4], tmp_path, quiet)
+    assert (tmp_path / "000003.png").read_bytes() == first, "equal pictures are equal files"
+    assert not [word for word in (b"tEXtDate", b"tEXtRenderTime", b"tEXtFile") if word in first]
 
 
 def test_an_empty_picture_falls_back_and_then_fails_in_words(stage: Stage) -> None:

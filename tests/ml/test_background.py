@@ -100,6 +100,14 @@ def test_path_does_not_play_across_cuts() -> None:
     assert side.all() or not side.any()
 
 
+def test_a_film_longer_than_a_shot_stays_in_it() -> None:
+    source, wanted = movement(120, 10), movement(900, 11)
+    cuts = np.zeros(120, bool)
+    cuts[55] = True
+    moments = match(wanted, source, cuts=cuts).moments
+    assert (moments >= 55).all() or (moments <= 54).all()
+
+
 def test_path_seeks_closed_lids_for_closed_lids() -> None:
     rng = np.random.default_rng(12)
     source, wanted = movement(300, 13), movement(300, 14)

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from ml_backend.audio.load import load_speech
+from ml_backend.audio.phones import PHONES
 from ml_backend.config import sample_speech
 from ml_backend.errors import UserInputError
-from ml_backend.motion import shards
+from ml_backend.motion import phone_shards, shards
 from ml_backend.motion.contact import labial_probability, load
-from ml_backend.motion.contact_train import labials, train_contact
+from ml_backend.motion.contact_train import labials, marks, train_contact
 
 pytest.importorskip("pocketsphinx", reason="pocketsphinx is an optional dependency")
 
@@ -57,3 +58,16 @@ def test_too_little_to_learn_from(tmp_path: Path, speech: np.ndarray) -> None:
     shards.save(shard(speech), tmp_path / "a.npz")
     with pytest.raises(UserInputError, match="too few recordings"):
         train_contact(tmp_path, [], tmp_path / "contact.safetensors", steps=5)
+
+
+def test_known_phones_teach_too_and_rights_are_heeded(tmp_path: Path, speech: np.ndarray) -> None:
+    folder = tmp_path / phone_shards.FOLDER
+    folder.mkdir()
+    known = (np.arange(4 * round(len(speech) / 640)) % len(PHONES)).astype(np.uint8)
+    for name, rights in (("a", "open"), ("b", "open"), ("c", "unclear")):
+        one = phone_shards.PhoneShard((speech * 32767).astype(np.int16), known, np.array(name), np.array("toys"),
+                                      np.array(rights))
+        phone_shards.save(one, folder / f"{name}.npz")
+    assert marks(known).sum() == np.isin(known, [PHONES.index(name) for name in "PBM"]).sum()
+    assert train_contact(tmp_path, [], tmp_path / "all.safetensors", steps=2).recordings == 3
+    assert train_contact(tmp_path, [], tmp_path / "open.safetensors", steps=2, rights="open").recordings == 2

@@ -291,3 +291,17 @@ def test_sound_can_end_with_the_picture(tmp_path: Path) -> None:
     speech = write_sound(tmp_path / "long.wav", np.ones(3 * RATE, np.float32) * 0.1)
     write_film(flashes(1.0, 0.5), speech, tmp_path / "film.mp4", size=(64, 48), seconds=1.0, cut_sound=True)
     assert len(decoded(tmp_path / "film.mp4")[2]) / 48000 == pytest.approx(1.0, abs=0.06)
+
+
+def test_the_same_frames_are_the_same_bytes_whatever_lay_in_memory(tmp_path: Path) -> None:
+    write = ("import sys, numpy as np; from pathlib import Path; from ml_backend.film.mux import write_film; "
+             "y, x = np.mgrid[:144, :160]; "
+             "frames = [np.dstack([127 + 120 * np.sin((x + 3 * k) * (y - k) / 300 + c) for c in range(3)]).astype("
+             "np.uint8) for k in range(12)]; "
+             "write_film(iter(frames), None, Path(sys.argv[1]), size=(160, 144), seconds=0.5)")
+    made = set()
+    for junk in ("0", "85", "170"):
+        out = tmp_path / f"{junk}.mp4"
+        subprocess.run([sys.executable, "-c", write, str(out)], check=True, env={**os.environ, "MALLOC_PERTURB_": junk})
+        made.add(out.read_bytes())
+    assert len(made) == 1

@@ -14,7 +14,7 @@ from ml_backend.background.between import between, snapped
 from ml_backend.background.match import match, turned
 from ml_backend.background.motion import surroundings_motion
 from ml_backend.background.plate_frames import PlateFrames, write_overlay
-from ml_backend.data.frames import frame_path
+from ml_backend.data.frames import encode_png, frame_path, read_png
 from ml_backend.errors import ArtefactError
 from ml_backend.reconstruct.hands import hand_mask
 from ml_backend.talk.survey import Hidden, Survey
@@ -70,6 +70,20 @@ def test_overlays_that_are_gone_or_of_another_clip_are_one_sentence(tmp_path: Pa
     write_overlay(frame_path(tmp_path, 0), frames[0][:50], frames[0][:50])
     with pytest.raises(ArtefactError, match="clip's size"):
         PlateFrames(frames, np.array([0]), tmp_path)[0]
+    frame_path(tmp_path, 0).write_bytes(encode_png(frames[0]))
+    with pytest.raises(ArtefactError, match="no plate of this version"):
+        PlateFrames(frames, np.array([0]), tmp_path)[0]
+
+
+def test_an_overlay_is_as_large_as_what_changed(tmp_path: Path) -> None:
+    frame, path = scene(0), frame_path(tmp_path, 0)
+    for y0, y1, x0, x1 in ((150, 160, 219, 220), (0, 3, 0, 2), (70, 90, 9, 60)):
+        rows, columns = slice(y0, y1), slice(x0, x1)
+        shown = frame.copy()
+        shown[rows, columns] ^= 255
+        write_overlay(path, frame, shown)
+        assert read_png(path).shape == (*shown[rows, columns].shape[:2], 3)
+        assert np.array_equal(PlateFrames([frame], np.array([0]), tmp_path)[0], shown)
 
 
 def test_plates_with_moments_and_their_own_poses_survive_their_file(tmp_path: Path) -> None:
@@ -140,7 +154,7 @@ def test_a_hand_hides_what_it_covers() -> None:
     assert mask[75, 50] == 1 and mask[40, 50] == 1 and mask[5, 5] == 0 and 0.1 < mask.mean() < 0.6
     assert not hand_mask(hand[1:], (100, 100)).any()
     covered = np.array([0.0, 0.2], np.float32)
-    seen = Survey(np.ones(2, np.float32), np.stack([hand * np.nan, hand]), covered)
+    seen = Survey(np.ones(2, np.float32), np.stack([hand * np.nan, hand]), covered, np.zeros((2, 4)), np.zeros(2))
     hidden = Hidden(seen, np.array([0.0, 0, 100]), np.array([0, 1]))
     away = hidden(1, 50)
     assert hidden(0, 50) is None and away is not None and away.shape == (50, 50) and away[37, 25] > 0.9

@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from ml_backend.background.cleanplate import clean_plate, spread_picks
 from ml_backend.background.field import Field, HeadShape, State, field
+from ml_backend.background.fill import filled
 from ml_backend.background.headwarp import Behind, move_head
 from ml_backend.background.residual import LIMIT, reachable_pose
 from tests.fixtures import small_model
@@ -99,7 +100,49 @@ def test_the_empty_room_is_found_behind_a_moving_person_by_a_still_camera_only()
     frames, mask = clip(lambda k: 2.0 * k)
     assert clean_plate(frames, list(range(9)), mask, 100.0) is None
     assert clean_plate(frames, [0, 1], mask, 100.0) is None
-    assert spread_picks(np.arange(40) % 2 == 1)[:2] == [1, 3] and spread_picks(np.zeros(4, bool)) == []
+    assert spread_picks(np.arange(40) % 2 == 1)[:2] == [1, 5] and spread_picks(np.zeros(4, bool)) == []
+
+
+def test_frames_with_the_head_far_off_are_looked_at_too() -> None:
+    place = np.zeros((60, 2))
+    place[9], place[30] = (90, 0), (0, -40)
+    picks = spread_picks(np.ones(60, bool), place)
+    assert {9, 30} <= set(picks) and len(picks) == 12 and picks == sorted(picks)
+    assert not {9, 30} & set(spread_picks(np.ones(60, bool)))
+
+
+@pytest.mark.parametrize("along", [0, 1])
+def test_what_was_never_seen_goes_on_along_the_rooms_own_lines(along: int) -> None:
+    stripes = np.clip(128 + 100 * np.sin(np.arange(160) / 4), 0, 255).astype(np.uint8)
+    image = np.broadcast_to(stripes[:, None] if along == 0 else stripes, (160, 160))
+    image = np.repeat(image[..., None], 3, 2)
+    known = np.hypot(*(np.mgrid[:160, :160] - 80)) > 40
+    seen = np.where(known[..., None], image, np.uint8(0))
+    guess = filled(seen, known, 100.0)
+    ring = ~known & (np.hypot(*(np.mgrid[:160, :160] - 80)) > 32) & (np.mgrid[:160, :160][0] < 80)
+    assert np.array_equal(guess[known], image[known])
+    assert np.abs(guess[ring].astype(int) - image[ring]).mean() < 25 < np.abs(128 - image[ring].astype(int)).mean()
+    assert np.array_equal(filled(seen, np.zeros_like(known), 100.0), seen)
+
+
+def test_where_a_room_is_unknown_the_rest_of_it_is_taken(head: HeadShape) -> None:
+    frames = [with_person(110 + k, room()) for k in range(9)]
+    found = clean_plate(frames, list(range(9)), lambda k: person(110 + k), 100.0)
+    assert found is not None and not found.known[115, 110] and found.image[115, 110].any()
+    region = (slice(40, 200), slice(20, 240))
+    part = clean_plate(frames, list(range(9)), lambda k: person(110 + k), 100.0, region=region)
+    assert part is not None and not part.known[:40].any() and part.image.shape == (240, 320, 3)
+    assert np.array_equal(part.known[60:180, 40:220], found.known[60:180, 40:220])
+
+
+def test_shoulders_stay_where_the_neck_goes_along(head: HeadShape) -> None:
+    found = field(head, State(POSE, STILL), State(turned(x=0.02), STILL))
+    chin = head.pixels(np.array([head.chin]) + POSE[3:])[0].astype(int)
+    unit = head.unit(POSE)
+    beside = min(chin[0] + round(0.8 * unit), found.box[2] - 1)
+    below = min(chin[1] + round(0.3 * unit), found.box[3] - 1)
+    neck, shoulder = abs(float(at(found, chin[0], below)[0])), abs(float(at(found, beside, below)[0]))
+    assert neck > 3 and shoulder < 0.15 * neck
 
 
 def test_over_a_known_room_only_the_person_moves() -> None:
