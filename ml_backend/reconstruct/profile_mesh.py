@@ -25,10 +25,8 @@ from ml_backend.reconstruct.raster import Coverage, cover, depth_map
 from ml_backend.reconstruct.unwrap import push_pull
 
 TEXTURE_FILE, PLATE_FILE = "photo_head.png", "photo_plate.png"
-CHIN, TOP = 152, 10
-"""MediaPipe's points at the face's ends."""
-CELLS = 48
-"""Grid cells along the face's height."""
+CHIN, TOP, CELLS = 152, 10, 48
+"""MediaPipe's points at the face's ends; grid cells along its height."""
 TURNS = np.radians([[15.0, 25.0, 12.0]])
 """Pitch, yaw, roll up to which the sheet is made to turn either way from the photo's pose."""
 SHIFT = 0.04

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +13,7 @@ from ml_backend.motion.distributed import world
 from ml_backend.motion.schedule import TrainSettings
 from ml_backend.motion.train import train
 from tests.ml.motion_toys import TINY, face, shard_folder
+from tests.ml.torchrun import run_two
 
 CHILD = """
 import sys
@@ -36,17 +33,7 @@ SETTINGS = TrainSettings(window=25, batch=2, rate=1e-2, variations=0, hide=False
 
 def test_two_processes_keep_the_same_weights_and_one_of_them_writes(tmp_path: Path) -> None:
     folder, out = shard_folder(tmp_path / "shards"), tmp_path / "out"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    root = str(Path(__file__).parents[2])
-    environment = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-                   "OMP_NUM_THREADS": "1", "PYTHONPATH": root}
-    processes = [subprocess.Popen([sys.executable, "-c", CHILD, str(folder), str(out)], stdout=subprocess.PIPE,
-                                  text=True, cwd=root, env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)})
-                 for rank in range(2)]
-    said = [process.communicate(timeout=240)[0].split() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
+    said = run_two(CHILD, folder, out)
     assert said[0] == said[1] != []
     assert load_weights(out / "motion.safetensors").provenance["step"] in (3, 6)
     alone = train(TINY, folder, tmp_path / "alone", model=face(), steps=6, settings=SETTINGS, device="cpu")

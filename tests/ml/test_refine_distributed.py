@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
@@ -14,6 +10,7 @@ from ml_backend.refine import shards
 from ml_backend.refine.general import WEIGHTS, train_general
 from ml_backend.refine.weights import load_weights
 from tests.ml.test_refine_general import person, plan
+from tests.ml.torchrun import run_two
 
 STEPS = 4
 CHILD = """
@@ -45,17 +42,7 @@ def test_two_processes_keep_the_same_weights_and_one_of_them_writes(tmp_path: Pa
     folder.mkdir()
     for seed, split in enumerate(("train", "train", "validate")):
         shards.save(person(seed, split, 6), folder / f"p{seed}.npz")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    root = str(Path(__file__).parents[2])
-    environment = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-                   "OMP_NUM_THREADS": "1", "PYTHONPATH": root}
-    processes = [subprocess.Popen([sys.executable, "-c", CHILD, str(folder), str(out)], stdout=subprocess.PIPE,
-                                  text=True, cwd=root, env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)})
-                 for rank in range(2)]
-    said = [process.communicate(timeout=240)[0].split() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
+    said = run_two(CHILD, folder, out)
     assert said[0][0] != said[1][0], "each process draws squares of its own"
     assert said[0][1] == said[1][1], "and both end with the same network"
     weights = load_weights(out / WEIGHTS)
