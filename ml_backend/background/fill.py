@@ -15,7 +15,7 @@ REACH = 0.5
 """Of a head's length: depth at which the mirror's picture has given way to the smooth one."""
 AROUND = 0.2
 """Of a head's length: within this is looked at in which direction the room goes on."""
-EDGE = (0.05, 0.15)
+EDGE = (0.03, 0.1)
 """Of a head's length: up to the first depth OpenCV's inpainting goes on with the room's edges, beyond the second the
 mirror shows its patterns: on rings hidden for a trial the one is nearer the truth below .1, the other beyond."""
 INPAINT_RADIUS = 5
