@@ -12,13 +12,16 @@ from ml_backend.errors import UserInputError
 from ml_backend.motion.head_controls import PoseAmount
 from ml_backend.motion.pose_checkpoint import PoseWeights
 from ml_backend.motion.pose_manner import in_manner, personal
-from ml_backend.motion.pose_match import matched
+from ml_backend.motion.pose_match import matched, most_like
 from ml_backend.motion.pose_replay import follow, replay, woven
-from ml_backend.motion.pose_sample import sample_pose
+from ml_backend.motion.pose_sample import sample_poses
 from ml_backend.motion.style import MotionStyle
 
 PoseSource = Literal["predicted", "clip", "still", "frontal"]
 POSE_SOURCES: tuple[str, ...] = get_args(PoseSource)
+MOST_TAKES, TAKES_SECONDS = 8, 80
+"""So many takes at most, and so many seconds of them, of which the one most like the person is kept: only short takes
+miss a person's manner by chance."""
 _MIN_TRACK = FPS
 
 
@@ -69,7 +72,8 @@ def _motion(style: MotionStyle, frames: int, seed: int, weights: PoseWeights | N
         return matched(motion, track, personal(track, None, 2))
     if not style.watched:
         # The network's people were filmed talking freely; among those behind the style are some who read out loud.
-        manner, track = weights.general, in_manner(track, weights.general, weights.network.config.stride)
+        manner, track, takes = weights.general, in_manner(track, weights.general, weights.network.config.stride), 1
     else:
         manner = personal(track, weights.general, weights.network.config.stride)
-    return matched(sample_pose(weights, manner, frames, seed, sound), track, manner)
+        takes = int(np.clip(TAKES_SECONDS * FPS // max(frames, 1), 1, MOST_TAKES))
+    return most_like(sample_poses(weights, manner, frames, seed, sound, count=takes), track, manner)

@@ -23,9 +23,9 @@ from ml_backend.motion.adapter import Adapter
 from ml_backend.motion.agreement import heard_lips, lip_units
 from ml_backend.motion.checkpoint import MotionWeights, load_weights, save_weights
 from ml_backend.motion.dataset import features
+from ml_backend.motion.hearing import heard
 from ml_backend.motion.network import POSE_SIZE
 from ml_backend.motion.prepare import Motion, make_shard
-from ml_backend.motion.score import run
 from ml_backend.motion.shards import Shard
 from ml_backend.motion.statistics import mouth_channels
 from ml_backend.progress import Progress, silent
@@ -178,7 +178,7 @@ def _learned(general: MotionWeights, shard: Shard, report: PersonaliseReport
     The tail only decides: what is kept is learned from all of the clip, to the share that the tail allowed.
     """
     steps = features(general.network.config, shard.samples)
-    raw = run(general.network, steps)[:len(shard)]
+    raw = heard(general, shard.samples, voice_activity(shard.samples))[:len(shard)]
     opening = shard.measures[:len(raw), 0]
     usable = np.flatnonzero((shard.confidence[:len(raw)] > 0.5) & np.isfinite(opening))
     head = usable[usable < len(shard) * (1 - TAIL_PART)]

@@ -21,6 +21,7 @@ BLUR = 0.5
 LEVELLING_SECONDS = 2.0
 SPEED_RANGE = (0.4, 2.0)
 MOST_PASSES = 4
+ANGLES = slice(3)
 
 
 def matched(pose: np.ndarray, track: np.ndarray, manner: Manner, *, strength: float = 1.0) -> np.ndarray:
@@ -44,10 +45,25 @@ def matched(pose: np.ndarray, track: np.ndarray, manner: Manner, *, strength: fl
     keep = (1 - trust) * np.clip(pose.mean(0), -manner.std, manner.std)
     result = rotated(pose - pose.mean(0), manner, trust)
     wanted = np.abs(np.diff(track, axis=0)).mean(0) if len(track) > FPS else None
+    targets = wanted_quantiles(track, manner)
     for _ in range(3):
-        result = _quantiles(result, track - track.mean(0), manner, strength * trust)
+        result = _quantiles(result, targets, strength * trust)
         result = _speed(result, wanted)
     return calmed(result, track) + keep
+
+
+def most_like(poses: np.ndarray, track: np.ndarray, manner: Manner) -> np.ndarray:
+    """(T, 6) the one of `poses` (C, T, 6) that turns most as the person in `track` (N, 6) does, matched.
+
+    A short take may by chance stay where that person hardly looks. All are matched; the angles of the chosen one are
+    nearest to the person's, blurred, in the distance W1 (Villani 2009, §6) over the spread.
+    """
+    takes = [matched(pose, track, manner) for pose in poses]
+    if len(takes) == 1:
+        return takes[0]
+    wanted = wanted_quantiles(track, manner)[:, ANGLES]
+    return min(takes, key=lambda take: float(np.mean(np.abs(np.quantile(take[:, ANGLES], QUANTILES, axis=0) - wanted)
+                                                     / manner.std[ANGLES])))
 
 
 def calmed(pose: np.ndarray, track: np.ndarray) -> np.ndarray:
@@ -87,15 +103,20 @@ def rotated(pose: np.ndarray, manner: Manner, trust: float) -> np.ndarray:
     return unit @ change * manner.std
 
 
-def _quantiles(pose: np.ndarray, track: np.ndarray, manner: Manner, strength: float) -> np.ndarray:
-    """`pose` (T, 6) whose values come as often as in `track` (N, 6, about zero), by a slow change only."""
+def _quantiles(pose: np.ndarray, targets: np.ndarray, strength: float) -> np.ndarray:
+    """`pose` (T, 6) whose values come as often as `targets` (41, 6) say, by a slow change only."""
     result = np.empty_like(pose)
-    for axis in range(pose.shape[1]):
-        target = target_quantiles(track[:, axis], float(manner.std[axis]))
+    for axis, target in enumerate(targets.T):
         source = np.quantile(pose[:, axis], QUANTILES) + np.arange(len(QUANTILES)) * 1e-9
         change = np.interp(pose[:, axis], source, target) - pose[:, axis]
         result[:, axis] = pose[:, axis] + strength * convolve1d(change, SLOW, mode="nearest")
     return result
+
+
+def wanted_quantiles(track: np.ndarray, manner: Manner) -> np.ndarray:
+    """(41, 6) quantiles about zero that the motion of the person in `track` (N, 6) should have."""
+    return np.stack([target_quantiles(values, std) for values, std in
+                     zip((track - track.mean(0)).T, manner.std.tolist(), strict=True)], 1)
 
 
 def target_quantiles(values: np.ndarray, std: float) -> np.ndarray:

@@ -21,13 +21,20 @@ BORDER = 2.5
 FOLLOWING = 2.0
 """How much further than learned the mixtures move from deaf to hearing (guidance without a classifier, Ho & Salimans
 2022): noise hides the speech, and on held-out people the heads' liveliness went with the real one better so."""
+TRIANGLE = np.tril_indices(AXES, -1)
 _BLOCK = 4000
 _CONTEXT = 16
 
 
 def sample_pose(weights: PoseWeights, manner: Manner, frames: int, seed: int, sound: np.ndarray | None = None, *,
                 lively: float = 1.0, following: float = FOLLOWING) -> np.ndarray:
-    """(T, 6) float64 head motion about zero, in radians and metres, drawn from the network.
+    """(T, 6) float64 head motion about zero: the first of `sample_poses`."""
+    return sample_poses(weights, manner, frames, seed, sound, lively=lively, following=following)[0]
+
+
+def sample_poses(weights: PoseWeights, manner: Manner, frames: int, seed: int, sound: np.ndarray | None = None, *,
+                 count: int = 1, lively: float = 1.0, following: float = FOLLOWING) -> np.ndarray:
+    """(C, T, 6) float64 head motions about zero, in radians and metres, drawn from the network.
 
     Parameters
     ----------
@@ -36,6 +43,7 @@ def sample_pose(weights: PoseWeights, manner: Manner, frames: int, seed: int, so
     frames : T, at 25 fps
     seed : equal seeds move equally
     sound : (T, 10) prosody, None to move without a reason
+    count : C, how many motions; the first ones are the same however many there are, but for rounding
     lively : factor on the random part of every movement; 1 as learned
     following : how much the speech matters; 0 not at all, 1 as learned
     """
@@ -51,9 +59,13 @@ def sample_pose(weights: PoseWeights, manner: Manner, frames: int, seed: int, so
     gates, deaf = (_audio_gates(weights.network, heard, person) for heard in (audio, silence))
     arrays = _Arrays.of(weights.network, deaf[_CONTEXT], following)
     with np.errstate(over="ignore"):
-        path = _walk(arrays, gates, manner, np.random.default_rng([seed, 0x4EAD]), lively)
+        path = _walk(arrays, gates, manner, _generators(seed, count), lively)
     times = np.arange(frames) / config.stride
-    return CubicSpline(np.arange(steps - lead), path[lead:], axis=0)(times) * manner.std
+    return CubicSpline(np.arange(steps - lead), path[:, lead:], axis=1)(times) * manner.std
+
+
+def _generators(seed: int, count: int) -> list[np.random.Generator]:
+    return [np.random.default_rng([seed, 0x4EAD, *[number][:number]]) for number in range(count)]
 
 
 @dataclass(frozen=True)
@@ -99,45 +111,53 @@ def _audio_gates(network: PoseNetwork, audio: np.ndarray, person: np.ndarray) ->
         return torch.cat(parts).numpy()
 
 
-def _walk(arrays: _Arrays, gates: np.ndarray, manner: Manner, generator: np.random.Generator,
+def _walk(arrays: _Arrays, gates: np.ndarray, manner: Manner, generators: list[np.random.Generator],
           lively: float) -> np.ndarray:
-    """(S, 6) positions in standard deviations, one per row of `gates` (S, 3 H)."""
-    size = len(arrays.recurrent)
-    state = np.zeros((2, size), np.float32)
+    """(C, S, 6) positions in standard deviations, one per generator and row of `gates` (S, 3 H)."""
+    size, count = len(arrays.recurrent), len(generators)
+    state = np.zeros((count, 2, size), np.float32)
     step = manner.step.astype(np.float32)
-    noise = generator.standard_normal((len(gates), AXES)).astype(np.float32) * lively
-    choice = generator.random(len(gates))
-    start = 0.7 * np.linalg.cholesky(manner.correlation + 0.05 * np.eye(AXES)) @ generator.standard_normal(AXES)
-    position, movement = start.astype(np.float32), np.zeros(AXES, np.float32)
-    path = np.empty((len(gates), AXES))
-    rows, columns = np.tril_indices(AXES, -1)
+    drawn = [_chances(generator, len(gates), manner, lively) for generator in generators]
+    noise, choice, position = (np.stack(part, -2) for part in zip(*drawn, strict=True))
+    movement = np.zeros((count, AXES), np.float32)
+    path = np.empty((count, len(gates), AXES))
     for number, gate in enumerate(gates):
-        path[number] = position
-        fed_back = np.concatenate([position, movement])
-        from_state = state @ arrays.recurrent + arrays.bias
-        both = np.stack([gate, arrays.deaf]) + fed_back @ arrays.fed_back
-        openness = 1 / (1 + np.exp(-(both[:, :2 * size] + from_state[:, :2 * size])))
-        reset, keep = openness[:, :size], openness[:, size:]
-        state = (1 - keep) * np.tanh(both[:, 2 * size:] + reset * from_state[:, 2 * size:]) + keep * state
-        raw = np.concatenate([arrays.share @ state, fed_back]) @ arrays.head + arrays.head_bias
-        movement = _draw(raw.reshape(arrays.mixtures, -1), choice[number], noise[number], (rows, columns))
+        path[:, number] = position
+        fed_back = np.concatenate([position, movement], 1)
+        from_state = (state.reshape(-1, size) @ arrays.recurrent + arrays.bias).reshape(count, 2, -1)
+        both = np.stack([gate, arrays.deaf]) + (fed_back @ arrays.fed_back)[:, None]
+        openness = 1 / (1 + np.exp(-(both[..., :2 * size] + from_state[..., :2 * size])))
+        reset, keep = openness[..., :size], openness[..., size:]
+        state = (1 - keep) * np.tanh(both[..., 2 * size:] + reset * from_state[..., 2 * size:]) + keep * state
+        raw = np.concatenate([arrays.share @ state, fed_back], 1) @ arrays.head + arrays.head_bias
+        movement = _draw(raw.reshape(count, arrays.mixtures, -1), choice[number, :, 0], noise[number])
         position = position + step * movement
         beyond = position - np.clip(position, -BORDER, BORDER)
-        position = position - 0.15 * beyond
+        position = position - np.float32(0.15) * beyond
     return path
 
 
-def _draw(raw: np.ndarray, choice: float, noise: np.ndarray, triangle: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """(6,) float32 movement from the mixture `raw` (M, 28), as in `pose_network.mixture`."""
-    logits = raw[:, 0]
-    share = np.exp(logits - logits.max())
-    part = raw[min(int(np.searchsorted(np.cumsum(share), choice * share.sum())), len(raw) - 1)]
-    scale = part[1 + AXES:1 + 2 * AXES]
+def _chances(generator: np.random.Generator, steps: int, manner: Manner, lively: float
+             ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All that is random in a walk: noise (S, 6), choice (S, 1) among the mixtures, where it starts (6,)."""
+    noise = generator.standard_normal((steps, AXES)).astype(np.float32) * lively
+    choice = generator.random((steps, 1))
+    start = 0.7 * np.linalg.cholesky(manner.correlation + 0.05 * np.eye(AXES)) @ generator.standard_normal(AXES)
+    return noise.astype(np.float32), choice, start.astype(np.float32)
+
+
+def _draw(raw: np.ndarray, choice: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """(C, 6) float32 movements from the mixtures `raw` (C, M, 28), as in `pose_network.mixture`."""
+    logits = raw[..., 0]
+    share = np.cumsum(np.exp(logits - logits.max(1, keepdims=True)), 1)
+    part = np.minimum((share < choice[:, None] * share[:, -1:]).sum(1), raw.shape[1] - 1)
+    part = raw[np.arange(len(raw)), part]
+    scale = part[:, 1 + AXES:1 + 2 * AXES]
     scale = np.exp(SCALE_MIDDLE + SCALE_HALF * np.tanh((scale - SCALE_MIDDLE) / SCALE_HALF))
-    lower = np.zeros((AXES, AXES), np.float32)
-    lower[triangle] = 2 * np.tanh(part[1 + 2 * AXES:] / 2)
+    lower = np.zeros((len(raw), AXES, AXES), np.float32)
+    lower[:, *TRIANGLE] = 2 * np.tanh(part[:, 1 + 2 * AXES:] / 2)
     value = scale * noise
     # Forward substitution with the unit triangle.
     for row in range(1, AXES):
-        value[row] -= lower[row, :row] @ value[:row]
-    return np.clip(part[1:1 + AXES] + value, -6, 6).astype(np.float32)
+        value[:, row] -= (lower[:, row, :row] * value[:, :row]).sum(1)
+    return np.clip(part[:, 1:1 + AXES] + value, -6, 6).astype(np.float32)

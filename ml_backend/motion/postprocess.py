@@ -6,10 +6,11 @@ import numpy as np
 from scipy.ndimage import convolve1d, maximum_filter1d
 
 from ml_backend.audio.features import FPS
+from ml_backend.motion.lips import PARTING, reach, widened
 from ml_backend.motion.statistics import PERCENTILES, Statistics, mouth_channels
-from ml_backend.motion.style import PARTING, MotionStyle
+from ml_backend.motion.style import MotionStyle
 
-_LEAD, _TAIL, _FADE = 3, 4, 5
+_LEAD, _TAIL, _FADE = 4, 4, 3
 _MATCHING = 0.7
 _CONTACT_MM = -0.3
 _MIN_SPOKEN = 2 * FPS
@@ -38,7 +39,7 @@ def gentle(values: np.ndarray) -> np.ndarray:
 def speaking(active: np.ndarray) -> np.ndarray:
     """(T,) float32 in [0, 1]: 1 where the mouth is busy, fading to 0 in silence.
 
-    Lips part before the voice starts and close after it ends: the activity is widened by 120 and 160 ms, then faded.
+    Lips part before the voice starts and close after it ends: the activity is widened by 160 ms either way, then faded.
     """
     wide = np.concatenate([np.zeros(_TAIL, bool), active, np.zeros(_TAIL, bool)]).astype(np.float64)
     # A frame is busy when there is voice up to _TAIL before it or up to _LEAD after it.
@@ -50,32 +51,41 @@ def speaking(active: np.ndarray) -> np.ndarray:
 def match_lips(expression: np.ndarray, busy: np.ndarray, style: MotionStyle, statistics: Statistics) -> np.ndarray:
     """`expression` (T, K) whose lips open, meet, spread and purse as far and as often as the person's do.
 
-    A regression never quite reaches the extremes (p, b and m stay ajar), and undoing that channel by channel overshoots
-    where channels add up. So the distributions of opening and width over the frames where somebody speaks (`busy`
-    (T,) > 0.5) are moved most of the way to the person's, rank by rank, and lips that would cross only meet.
+    A regression never quite reaches the extremes, and undoing that channel by channel overshoots where channels add up.
+    So the distributions of opening and width over the frames where somebody speaks (`busy` (T,) > 0.5) are moved most
+    of the way to the person's: the width rank by rank; the opening in mean and spread, whose ranks are too uncertain to
+    be bent; lips that would cross only meet.
     """
-    spoken = busy > 0.5
+    spoken, share = busy > 0.5, np.where(mouth_channels(style.names), statistics.std ** 2, 0)
     for measure in (1, 0):
         column = statistics.lip_motion[:, measure]
         seen = expression @ column
         wanted = seen
         if spoken.sum() >= _MIN_SPOKEN:
             source = np.percentile(seen[spoken], PERCENTILES) + np.arange(len(PERCENTILES)) * 1e-6
-            wanted = seen + _MATCHING * (np.interp(seen, source, style.lip_range[measure]) - seen) * busy
+            wanted = seen + _MATCHING * (_MATCHED[measure](seen, source, style.lip_range[measure]) - seen) * busy
         if measure == 0:
             wanted = np.maximum(wanted, _CONTACT_MM)
-        share = np.where(mouth_channels(style.names), statistics.std ** 2, 0)
-        expression = _reach(expression, wanted, column, share, None if measure == 0 else statistics.lip_motion[:, 0])
+        expression = reach(expression, wanted, column, share, statistics.lip_motion[:, 1 - measure])
     return expression.astype(np.float32)
 
 
-def touch(expression: np.ndarray, drawn: np.ndarray, names: list[str]) -> np.ndarray:
+def _stretched(values: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """`values` (T,) of the percentiles `source` (21,) with the mean and the spread of `target` (21,)."""
+    return target.mean() + (values - source.mean()) * (target.std() / source.std())
+
+
+_MATCHED = (_stretched, np.interp)
+
+
+def touch(expression: np.ndarray, drawn: np.ndarray, statistics: Statistics) -> np.ndarray:
     """`expression` (T, K) whose lips are `drawn` (T,) of the way together, 1 = until they touch.
 
     What parts the lips is taken back, the jaw by half, and `mouthClose` does the rest, so that lips meet over a jaw
-    that is still on its way, as they do in fast speech.
+    that is still on its way, as they do in fast speech. The mouth stays as wide as it was.
     """
-    result = np.clip(expression, 0, 1)
+    names, result = statistics.names, np.clip(expression, 0, 1)
+    width = result @ statistics.lip_motion[:, 1]
     for index, name in enumerate(names):
         if name in PARTING:
             result[:, index] *= 1 - drawn * (_JAW_SHARE if name == "jawOpen" else 1)
@@ -83,26 +93,8 @@ def touch(expression: np.ndarray, drawn: np.ndarray, names: list[str]) -> np.nda
         close, jaw = names.index("mouthClose"), result[:, names.index("jawOpen")]
         shut = np.minimum(result[:, close], jaw)
         result[:, close] = shut + drawn * (jaw - shut)
+    result = widened(result, width, statistics)
     return np.where(drawn[:, None] > 0, result, expression).astype(np.float32)
-
-
-def _reach(expression: np.ndarray, wanted: np.ndarray, column: np.ndarray, variance: np.ndarray,
-           keep: np.ndarray | None) -> np.ndarray:
-    """`expression` (T, K) in [0, 1] changed so that `expression` @ `column` (K,) comes to `wanted` (T,).
-
-    The change is shared out over the channels by their usual `variance` (K,), the least change in those terms, and
-    leaves `expression` @ `keep` (K,) alone as far as possible. Weights stop at 0 and 1; what one channel can't do the
-    others take over in the next round.
-    """
-    share = variance * column
-    if keep is not None and float(keep @ (variance * keep)) > 1e-9:
-        share = share - variance * keep * (keep @ share) / (keep @ (variance * keep))
-    reach = float(share @ column)
-    if reach < 1e-9:
-        return expression
-    for _ in range(3):
-        expression = np.clip(expression + ((wanted - expression @ column) / reach)[:, None] * share, 0, 1)
-    return expression
 
 
 def quiet(expression: np.ndarray, active: np.ndarray, style: MotionStyle) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ml_backend.artefacts.performance import Performance, validate
-from ml_backend.audio.features import CONTEXT_FRAMES, STEPS_PER_FRAME, frame_count, step_count
+from ml_backend.audio.features import frame_count
 from ml_backend.audio.load import Speech
 from ml_backend.audio.prosody import prosody
 from ml_backend.audio.voice import voice_activity
@@ -28,13 +28,11 @@ from ml_backend.motion.dataset import features
 from ml_backend.motion.eyes import add_eyes
 from ml_backend.motion.head_controls import MOST, HeadControls
 from ml_backend.motion.head_pose import PoseSource, head_pose
-from ml_backend.motion.network import POSE_SIZE, MotionEnsemble
+from ml_backend.motion.hearing import heard
+from ml_backend.motion.network import POSE_SIZE
 from ml_backend.motion.pose_checkpoint import cached_pose
-from ml_backend.motion.score import run
 from ml_backend.motion.style import MotionStyle, default_style
 from ml_backend.progress import Progress, silent
-
-_CHUNK, _OVERLAP = 1500, 50
 
 
 @dataclass(frozen=True)
@@ -86,12 +84,11 @@ def predict(speech: Speech, weights: MotionWeights | Path, model: FaceModel, *, 
         raise UserInputError(f"The motion weights don't know the expressions of the face model {model.name}; "
                              "use the built-in head or weights trained for that model.")
     style = style or default_style(weights.statistics)
-    steps = features(weights.network.config, speech.samples)
-    raw = run_in_parts(weights.network, steps, progress)
-    if weights.adapter is not None:
-        raw = weights.adapter.apply(raw, steps)
-    frames = frame_count(len(speech.samples))
     active = voice_activity(speech.samples)
+    raw = heard(weights, speech.samples, active, progress)
+    if weights.adapter is not None:
+        raw = weights.adapter.apply(raw, features(weights.network.config, speech.samples))
+    frames = frame_count(len(speech.samples))
     sound, nods = prosody(speech.samples, active), cached_pose(pose_weights())
     pose = head_pose(style, frames, seed=seed, weights=nods, sound=sound,
                      source=options.pose_source, donor=options.donor, amount=options.head.amount)
@@ -100,7 +97,7 @@ def predict(speech: Speech, weights: MotionWeights | Path, model: FaceModel, *, 
     expression = _expression(raw, replace(weights, statistics=statistics), style, active, options.controls)
     if options.controls.contact:
         drawn = _contacts(speech, active, expression @ statistics.lip_motion[:, 0], options.labials)
-        expression = postprocess.touch(expression, drawn, style.names)
+        expression = postprocess.touch(expression, drawn, statistics)
     expression = led(expression, options.controls)
     blinking = (style.blink_rate * options.controls.blink_rate, style.blink_duration)
     expression = add_eyes(expression, style.names, style.rest, style.eyes, pose[:, :3] - style.pose_mean[:3], sound,
@@ -119,29 +116,6 @@ def _load(path: Path, changed: int) -> MotionWeights:
 def cached_weights(path: Path) -> MotionWeights:
     """The weights at `path`, read once as long as the file stays the same; raises `ArtefactError`."""
     return _load(path, path.stat().st_mtime_ns if path.exists() else 0)
-
-
-def run_in_parts(network: MotionEnsemble, steps: np.ndarray, progress: Progress = silent) -> np.ndarray:
-    """(T, K + 6) float32 output for feature steps (4T + 24, D); a minute at a time, with 2 s of context to either side.
-
-    The LSTM forgets within that, so that an hour needs no more memory than a minute and can be cancelled; a
-    unidirectional network goes through in one pass, as published.
-    """
-    frames = (len(steps) - step_count(1)) // STEPS_PER_FRAME + 1
-    if not network.config.bidirectional or frames <= _CHUNK + 2 * _OVERLAP:
-        progress(0, 1)
-        result = run(network, steps)
-        progress(1, 1)
-        return result
-    parts = []
-    for start in range(0, frames, _CHUNK):
-        progress(start, frames)
-        first, last = max(start - _OVERLAP, 0), min(start + _CHUNK + _OVERLAP, frames)
-        stop = last * STEPS_PER_FRAME + 2 * CONTEXT_FRAMES * STEPS_PER_FRAME
-        part = run(network, steps[first * STEPS_PER_FRAME:stop])
-        parts.append(part[start - first:min(start + _CHUNK, frames) - first])
-    progress(frames, frames)
-    return np.concatenate(parts)
 
 
 def _expression(raw: np.ndarray, weights: MotionWeights, style: MotionStyle, active: np.ndarray,

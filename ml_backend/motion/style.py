@@ -11,6 +11,7 @@ from ml_backend.artefacts.face_track import FaceTrack
 from ml_backend.audio.features import FPS
 from ml_backend.errors import UserInputError
 from ml_backend.motion.eyes import EyeStyle, eye_style
+from ml_backend.motion.lips import silent
 from ml_backend.motion.prepare import resample
 from ml_backend.motion.statistics import (
     PERCENTILES,
@@ -27,8 +28,6 @@ _GENERAL_SECONDS = 60
 _MIN_BLINK_SECONDS = 8.0
 _CLOSED_MM = 0.6
 _JUMP = np.array([0.2, 0.2, 0.2, 0.05, 0.05, 0.08])
-PARTING = ("jawOpen", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft", "mouthUpperUpRight",
-            "mouthFunnel")
 
 
 @dataclass(frozen=True)
@@ -90,11 +89,10 @@ def style_from_track(track: FaceTrack, statistics: Statistics) -> MotionStyle:
         seconds = len(expression) / FPS
         rate = float(np.clip((seen * seconds + general.blink_rate * 4) / (seconds + 4), 0.05, 1.0))
         duration = float(np.clip(lasting if seen else general.blink_duration, 0.12, 0.4))
-    # Somebody who talks all through the clip never shows the lips at rest: they are shut then, whatever the rest does.
-    rest = np.where(np.isin(names, PARTING), 0, rest_expression(expression, names)).astype(np.float32)
+    lip_range = seen_range(expression, statistics)
+    rest = silent(rest_expression(expression, names), lip_range, statistics)
     return MotionStyle(names, clip_mean(expression), rest, mouth_amplitude(expression, statistics), pose,
-                       pose.mean(0), pose.std(0), rate, duration, seen_range(expression, statistics),
-                       eye_style(expression, names, rotation))
+                       pose.mean(0), pose.std(0), rate, duration, lip_range, eye_style(expression, names, rotation))
 
 
 def _styled(general: MotionStyle, expression: np.ndarray, pose: np.ndarray) -> MotionStyle:
@@ -111,7 +109,7 @@ def _styled(general: MotionStyle, expression: np.ndarray, pose: np.ndarray) -> M
 
 def default_style(statistics: Statistics, *, seed: int = 0, distance: float = DEFAULT_DISTANCE) -> MotionStyle:
     """People in general, facing the camera at `distance` metres; the same for the same seed."""
-    rest = np.where(np.isin(statistics.names, PARTING), 0, statistics.rest).astype(np.float32)
+    rest = silent(statistics.rest, statistics.lip_range, statistics)
     track = general_pose(statistics, _GENERAL_SECONDS * FPS, seed) + np.array([0, 0, 0, 0, 0, distance], np.float32)
     return MotionStyle(statistics.names, statistics.mean, rest, 1.0, track, track.mean(0), track.std(0),
                        statistics.blink_rate, statistics.blink_duration, statistics.lip_range, watched=False)

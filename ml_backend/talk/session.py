@@ -13,7 +13,7 @@ from ml_backend.take import Take, file_hash
 from ml_backend.talk.options import TalkOptions
 from ml_backend.terminal import Terminal
 
-CODE = 4
+CODE = 5
 """Raise when a stage's outcome changes, so that old takes are made again."""
 
 

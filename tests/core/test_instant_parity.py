@@ -24,8 +24,9 @@ from ml_backend.motion import contact as backend_contact
 from ml_backend.motion import controls
 from ml_backend.motion.checkpoint import MotionWeights, save_weights
 from ml_backend.motion.head_controls import HeadControls, PoseAmount
+from ml_backend.motion.hearing import run_in_parts
 from ml_backend.motion.network import MotionConfig, build
-from ml_backend.motion.predict import PredictOptions, cached_weights, predict, run_in_parts
+from ml_backend.motion.predict import PredictOptions, cached_weights, predict
 from ml_backend.motion.style import default_style
 from ml_backend.talk.builtin import portrait_position
 from ml_backend.worker_commands import figures

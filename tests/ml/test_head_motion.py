@@ -12,6 +12,8 @@ from ml_backend.errors import UserInputError
 from ml_backend.motion.head_controls import HeadControls, PoseAmount, parse_amount
 from ml_backend.motion.head_pose import POSE_SOURCES, head_pose
 from ml_backend.motion.pose_checkpoint import load_pose
+from ml_backend.motion.pose_manner import observe
+from ml_backend.motion.pose_match import most_like
 from ml_backend.motion.pose_replay import follow, to_and_fro
 from ml_backend.motion.style import MotionStyle, default_style, smooth, style_from_track
 from tests.ml.motion_toys import shard, statistics
@@ -194,3 +196,26 @@ def test_who_was_never_watched_moves_like_people_in_general(weights):
     assert (moved < 2 * weights.general.step).all()
     photo = replace(calm, watched=True)
     assert (head_pose(photo, 500, seed=3, weights=weights).std(0) < 0.5 * weights.general.std).any()
+
+
+def test_of_several_takes_the_one_most_like_the_person_is_kept(weights):
+    style, frames = person(12), 100
+    track, manner = style.pose_track, observe(style.pose_track, 2)
+    like = track[:frames] - track.mean(0)
+    apart = like + 0.9 * manner.std
+    for poses in ([apart, like], [like, apart]):
+        chosen = most_like(np.stack(poses), track, manner)
+        assert (np.abs(chosen.mean(0)) < 0.3 * manner.std).all()
+    sound = talk(frames, 3)
+    poses = np.stack([head_pose(style, frames, seed=seed, weights=weights, sound=sound) for seed in range(6)])
+    off = np.abs(poses[..., :3].mean(1) - style.pose_mean[:3]) / style.pose_std[:3]
+    assert off.mean() < 0.3
+
+
+def test_takes_of_one_seed_differ_and_the_first_does_not_depend_on_their_number(weights):
+    from ml_backend.motion.pose_sample import sample_pose, sample_poses
+    sound, manner = talk(200, 1), weights.general
+    poses = sample_poses(weights, manner, 200, 5, sound, count=3)
+    np.testing.assert_allclose(poses[0], sample_pose(weights, manner, 200, 5, sound), atol=1e-4)
+    assert np.abs(poses[1] - poses[2]).max() > 0.2 * manner.std.max()
+    np.testing.assert_array_equal(poses, sample_poses(weights, manner, 200, 5, sound, count=3))

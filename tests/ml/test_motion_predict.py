@@ -18,8 +18,9 @@ from ml_backend.face_model.model import load as load_model
 from ml_backend.metrics.landmarks import lip_operator, model_measures
 from ml_backend.motion import postprocess
 from ml_backend.motion.checkpoint import MotionWeights, load_weights
+from ml_backend.motion.hearing import run_in_parts
 from ml_backend.motion.network import parameter_count
-from ml_backend.motion.predict import predict, run_in_parts
+from ml_backend.motion.predict import predict
 from ml_backend.motion.score import run
 from ml_backend.motion.style import default_style, longest_steady, style_from_track
 from tests.ml.motion_toys import NAMES, babble, face, shard, speech, statistics, tiny
@@ -55,7 +56,8 @@ def test_silence_closes_and_stills_the_lips(weights):
     performance = predict(speech(pausing()), weights, face())
     mouth = performance.expression[:, :3]
     silent, spoken = mouth[60:90], mouth[5:45]
-    np.testing.assert_allclose(silent, np.broadcast_to(statistics().rest[:3], silent.shape), atol=1e-6)
+    np.testing.assert_allclose(silent, np.broadcast_to(default_style(statistics()).rest[:3], silent.shape), atol=1e-6)
+    assert np.abs(silent @ statistics().lip_motion[:3, 0]).max() < 1e-4
     assert spoken.std(0).max() > 0.02
 
 
@@ -133,6 +135,26 @@ def test_flat_lips_are_brought_to_the_persons_range_and_never_cross():
     crossed[:, 2] = 0.5
     met = postprocess.match_lips(crossed, np.zeros(10, np.float32), style, statistics())
     np.testing.assert_allclose(met @ statistics().lip_motion[:, 0], -0.3, atol=0.05)
+
+
+def test_lips_rest_shut_and_wider_than_they_are_in_speech():
+    people = statistics()
+    rest = default_style(people).rest @ people.lip_motion
+    np.testing.assert_allclose(rest, [0, np.interp(75, np.linspace(0, 100, 21), people.lip_range[1])], atol=1e-4)
+    grinning = replace(people, rest=np.array([0.3, 0.9, 0, 0, 0, 0, 0], np.float32))
+    np.testing.assert_allclose(default_style(grinning).rest @ people.lip_motion, [0, 9], atol=1e-4)
+
+
+def test_lips_that_touch_leave_the_mouth_as_wide_as_it_was():
+    people = statistics()
+    # Opening the jaw narrows this mouth, and so would a jaw that is taken back widen it.
+    people = replace(people, lip_motion=people.lip_motion + np.array([[0, -4]] + 6 * [[0, 0]], np.float32))
+    expression = np.full((3, len(NAMES)), 0.5, np.float32)
+    expression[:, 2] = 0
+    touched = postprocess.touch(expression, np.array([0, 1, 0.5], np.float32), people) @ people.lip_motion
+    before = expression @ people.lip_motion
+    np.testing.assert_allclose(touched[:, 1], before[:, 1], atol=1e-3)
+    np.testing.assert_allclose(touched[:2, 0], [before[0, 0], 0], atol=1e-3)
 
 
 def test_crossed_lips_and_weights_beyond_their_range_are_cut():

@@ -14,7 +14,8 @@ import numpy as np
 from .. import face_model, npz
 from ..errors import ArtefactError
 from ..performance import Performance, validate
-from . import contact, eyes, features, head, mouth, prosody, statistics, voice, weights
+from . import contact, eyes, features, head, hearing, mouth, prosody, statistics, voice, weights
+from .lips import silent
 from .motion_network import POSE, MotionNetwork
 from .motion_network import SCHEMA as MOTION
 from .options import WEIGHTS, Options
@@ -70,9 +71,8 @@ def perform(samples: np.ndarray, assets: Assets, options: Options, report: Repor
     active = voice.activity(samples, _detector(*_key(assets.weights / "voice.safetensors")), pulse(0))
     mel, energy = features.spectra(features.padded(samples))
     rich = features.rich_steps(mel, energy)
-    steps = features.plain_steps(samples) if network.config.features == features.PLAIN else rich
     pulse(1)()
-    raw = network.run(steps, pulse(1))[:, :-POSE]
+    raw = hearing.heard(network, samples, active, pulse(1))[:, :-POSE]
     if not network.config.standardised:
         raw = (raw - people.mean) / people.std
     emotion = _emotion(assets.weights / "emotions.json", options.emotion)
@@ -81,12 +81,12 @@ def perform(samples: np.ndarray, assets: Assets, options: Options, report: Repor
         listener = _listener(*_key(assets.weights / "contact.safetensors"))
         heard = listener.probability(features.contact_steps(mel, energy, len(active)))
         drawn = mouth.contacts(heard, mouth.speaking(active), expression @ people.lip_motion[:, 0])
-        expression = mouth.touch(expression, drawn, people.names)
+        expression = mouth.touch(expression, drawn, people)
     expression = mouth.led(expression, options.lead_ms)
     pulse(2)()
     sound = prosody.prosody(samples, rich, active)
     pose, mean = _pose(people, place, sound, options, assets, pulse(2))
-    expression = eyes.add_eyes(expression, people.names, people.silent(), pose[:, :3] - mean[:3], sound,
+    expression = eyes.add_eyes(expression, people.names, silent(people), pose[:, :3] - mean[:3], sound,
                                (people.blink_rate * options.blink_rate, people.blink_duration), options)
     result = Performance(np.arange(len(active)) / features.FPS, mouth.bounded(expression, people.names), people.names,
                          pose, _provenance(samples, options))

@@ -40,11 +40,11 @@ def padded(samples: np.ndarray) -> np.ndarray:
     return result[:length]
 
 
-@lru_cache(maxsize=1)
-def mel_filters() -> np.ndarray:
-    """(26, 257) float32 triangles from 0 to 8 kHz, evenly spaced in mel = 2595 log10(1 + f / 700)."""
+@lru_cache(maxsize=64)
+def mel_filters(warp: float = 1.0) -> np.ndarray:
+    """(26, 257) float32 triangles from 0 to 8 kHz, evenly spaced in mel = 2595 log10(1 + f / 700), at f · `warp`."""
     top = 2595 * np.log10(1 + RATE / 2 / 700)
-    hertz = np.minimum(700 * (10 ** (np.linspace(0, top, FILTERS + 2) / 2595) - 1), RATE / 2)
+    hertz = np.minimum(700 * (10 ** (np.linspace(0, top, FILTERS + 2) / 2595) - 1) * warp, RATE / 2)
     edges = np.floor((FFT + 1) * hertz / RATE)
     low, middle, high = (edges[index:FILTERS + index, None] for index in range(3))
     bins = np.arange(FFT // 2 + 1)
@@ -61,7 +61,7 @@ def _cosines() -> np.ndarray:
     return matrix * (1 + LIFTER / 2 * np.sin(np.pi * orders / LIFTER))
 
 
-def spectra(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def spectra(samples: np.ndarray, warp: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """(S, 26) float32 mel energies and (S,) float32 energy of the 10 ms steps of padded `samples` (N,)."""
     steps = 1 + max(-(-(len(samples) - WINDOW) // HOP), 0)
     emphasised = np.zeros((steps - 1) * HOP + WINDOW, np.float32)
@@ -71,7 +71,7 @@ def spectra(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mel, energy = np.empty((steps, FILTERS), np.float32), np.empty(steps, np.float32)
     for start in range(0, steps, BLOCK):
         power = np.abs(np.fft.rfft(windows[start:start + BLOCK], FFT)).astype(np.float32) ** 2 / FFT
-        mel[start:start + BLOCK], energy[start:start + BLOCK] = power @ mel_filters().T, power.sum(1)
+        mel[start:start + BLOCK], energy[start:start + BLOCK] = power @ mel_filters(warp).T, power.sum(1)
     return mel, energy
 
 

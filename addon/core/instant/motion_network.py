@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -69,25 +70,42 @@ class MotionNetwork:
                   weights.array(f"members.{member}.head.bias", (out,))) for member in range(config.members)]
         # The members' outputs are averaged: so are their heads, over states that lie side by side.
         self._head = np.concatenate([weight for weight, _ in heads], 1).T / config.members
-        self._head_bias = np.mean([bias for _, bias in heads], axis=0)
+        self._biases = np.stack([bias for _, bias in heads])
+        self._head_bias = self._biases.mean(0)
+
+    def alone(self, member: int) -> MotionNetwork:
+        """The same network with that member only."""
+        config, one = self.config, copy(self)
+        ways, size = config.directions, config.hidden * config.directions
+        own = slice(member * ways, (member + 1) * ways)
+        one.config = replace(config, members=1)
+        one._encoders = [self._encoders[member]]
+        one._recurrent = [(arriving[own], bias[own], recurrent[own]) for arriving, bias, recurrent in self._recurrent]
+        one._head = self._head[member * size:(member + 1) * size] * config.members
+        one._biases = self._biases[member:member + 1]
+        one._head_bias = self._biases[member]
+        return one
 
     def run(self, steps: np.ndarray, progress: layers.Pulse = layers.idle) -> np.ndarray:
-        """(T, K + 6) float32 output for feature `steps` (4T + 24, D), a minute at a time."""
-        frames = (len(steps) - 2 * LEAD) // STEPS
+        """(T, K + 6) float32 output for feature `steps` (4T + 24, D), a minute at a time.
+
+        With (M, 4T + 24, D), every member hears its own.
+        """
+        steps = np.broadcast_to(steps, (self.config.members, *steps.shape[-2:]))
+        frames = (steps.shape[1] - 2 * LEAD) // STEPS
         if not self.config.bidirectional or frames <= PART + 2 * OVERLAP:
             return self._pass(steps, progress)
         parts = []
         for start in range(0, frames, PART):
             first, last = max(start - OVERLAP, 0), min(start + PART + OVERLAP, frames)
-            part = self._pass(steps[first * STEPS:last * STEPS + 2 * LEAD], progress)
+            part = self._pass(steps[:, first * STEPS:last * STEPS + 2 * LEAD], progress)
             parts.append(part[start - first:min(start + PART, frames) - first])
         return np.concatenate(parts)
 
     def _pass(self, steps: np.ndarray, pulse: layers.Pulse) -> np.ndarray:
         """All of `steps` at once; the recurrences of all members and directions walk side by side."""
         config, encoded = self.config, []
-        for encoder in self._encoders:
-            values = steps
+        for encoder, values in zip(self._encoders, steps, strict=True):
             for (weight, bias), (_, _, stride) in zip(encoder, CONVOLUTIONS, strict=True):
                 pulse()
                 values = layers.gelu(layers.convolution(values, weight, bias, stride=stride))

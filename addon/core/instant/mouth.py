@@ -6,10 +6,11 @@ import numpy as np
 
 from . import filters
 from .features import FPS, STEPS
+from .lips import reach, silent, widened
 from .options import Options
 from .statistics import PARTING, PERCENTILES, Statistics, mouth_channels
 
-BEFORE, AFTER, FADE = 3, 4, 5
+BEFORE, AFTER, FADE = 4, 4, 3
 MATCHING, CONTACT_MM, JAW_SHARE = 0.7, -0.3, 0.5
 LEAST_SPOKEN = 2 * FPS
 SURE, LATITUDE, BESIDE = 0.45, 0.3, 2
@@ -35,7 +36,7 @@ def expression(predicted: np.ndarray, gain: np.ndarray, statistics: Statistics, 
     result = match_lips(result, busy, statistics)
     result = scale_upper_face(result, statistics, options)
     if options.quiet_lips:
-        mouth, rest = mouth_channels(statistics.names), statistics.silent()
+        mouth, rest = mouth_channels(statistics.names), silent(statistics)
         result[:, mouth] = rest[mouth] + busy[:, None] * (result[:, mouth] - rest[mouth])
     result = add_emotion(result, statistics.names, busy, emotion, options.emotion_strength)
     if options.smoothing_ms > 0:
@@ -61,8 +62,8 @@ def speaking(active: np.ndarray) -> np.ndarray:
 def match_lips(weights: np.ndarray, busy: np.ndarray, statistics: Statistics) -> np.ndarray:
     """`weights` (T, K) whose lips open, meet, spread and purse as far and as often as people's do.
 
-    The distributions of opening and width in speech are moved most of the way to theirs, rank by rank; lips that would
-    cross only meet.
+    In speech, the width's distribution is moved most of the way to theirs, and the opening's mean and spread; lips that
+    would cross only meet.
     """
     spoken = busy > 0.5
     share = np.where(mouth_channels(statistics.names), statistics.std ** 2, 0)
@@ -72,28 +73,14 @@ def match_lips(weights: np.ndarray, busy: np.ndarray, statistics: Statistics) ->
         wanted = seen
         if spoken.sum() >= LEAST_SPOKEN:
             source = np.percentile(seen[spoken], PERCENTILES) + np.arange(len(PERCENTILES)) * 1e-6
-            wanted = seen + MATCHING * (np.interp(seen, source, statistics.lip_range[measure]) - seen) * busy
+            target = statistics.lip_range[measure]
+            moved = (np.interp(seen, source, target) if measure
+                     else target.mean() + (seen - source.mean()) * (target.std() / source.std()))
+            wanted = seen + MATCHING * (moved - seen) * busy
         if measure == 0:
             wanted = np.maximum(wanted, CONTACT_MM)
-        weights = _reach(weights, wanted, column, share, None if measure == 0 else statistics.lip_motion[:, 0])
+        weights = reach(weights, wanted, column, share, statistics.lip_motion[:, 1 - measure])
     return weights.astype(np.float32)
-
-
-def _reach(weights: np.ndarray, wanted: np.ndarray, column: np.ndarray, variance: np.ndarray, keep: np.ndarray | None
-           ) -> np.ndarray:
-    """`weights` (T, K) in [0, 1] changed, by their usual `variance`, so that `weights` @ `column` comes to `wanted`.
-
-    `weights` @ `keep` stays as far as possible; what one channel can't do the others take over in the next round.
-    """
-    share = variance * column
-    if keep is not None and float(keep @ (variance * keep)) > 1e-9:
-        share = share - variance * keep * (keep @ share) / (keep @ (variance * keep))
-    reach = float(share @ column)
-    if reach < 1e-9:
-        return weights
-    for _ in range(3):
-        weights = np.clip(weights + ((wanted - weights @ column) / reach)[:, None] * share, 0, 1)
-    return weights
 
 
 def scale_upper_face(weights: np.ndarray, statistics: Statistics, options: Options) -> np.ndarray:
@@ -145,9 +132,13 @@ def _needed(opening: np.ndarray, busy: np.ndarray, frame: int) -> float:
     return SURE + LATITUDE * float(np.clip(least / usual - 0.5, -0.5, 1))
 
 
-def touch(weights: np.ndarray, drawn: np.ndarray, names: list[str]) -> np.ndarray:
-    """`weights` (T, K) whose lips are `drawn` (T,) of the way together; `mouthClose` meets them over a moving jaw."""
-    result = np.clip(weights, 0, 1)
+def touch(weights: np.ndarray, drawn: np.ndarray, statistics: Statistics) -> np.ndarray:
+    """`weights` (T, K) whose lips are `drawn` (T,) of the way together; `mouthClose` meets them over a moving jaw.
+
+    The mouth stays as wide as it was.
+    """
+    names, result = statistics.names, np.clip(weights, 0, 1)
+    width = result @ statistics.lip_motion[:, 1]
     for index, name in enumerate(names):
         if name in PARTING:
             result[:, index] *= 1 - drawn * (JAW_SHARE if name == "jawOpen" else 1)
@@ -155,6 +146,7 @@ def touch(weights: np.ndarray, drawn: np.ndarray, names: list[str]) -> np.ndarra
         close, jaw = names.index("mouthClose"), result[:, names.index("jawOpen")]
         shut = np.minimum(result[:, close], jaw)
         result[:, close] = shut + drawn * (jaw - shut)
+    result = widened(result, width, statistics)
     return np.where(drawn[:, None] > 0, result, weights).astype(np.float32)
 
 

@@ -62,10 +62,6 @@ class Statistics:
             raise ArtefactError(f"{weights.path}: its statistics can't be read ({error}); make the weights "
                                 "again.") from error
 
-    def silent(self) -> np.ndarray:
-        """(K,) float32: the expression in silence, lips closed."""
-        return np.where(np.isin(self.names, PARTING), 0, self.rest).astype(np.float32)
-
 
 def mouth_channels(names: list[str]) -> np.ndarray:
     """(K,) bool: jaw, mouth, cheek and tongue shapes; all of them where no name is known."""
