@@ -17,7 +17,7 @@ from mathutils import Matrix
 
 from ..core import photo as photos
 from ..core.pose import SH_FACTORS
-from . import materials, plates, space
+from . import materials, plates, rig, space
 from .materials import new
 from .rig import Head
 
@@ -40,6 +40,7 @@ def add(head: Head, photo: photos.PhotoMesh, light: np.ndarray) -> bpy.types.Obj
         group.add(np.flatnonzero(steps == step).tolist(), float(step) / 1000, "REPLACE")
     _hold(item, head, photo.rest)
     lock_light(light, photo.rest)
+    rig.draw_face(head, photo.drawn, photo.shade)
     blend_face(head)
     item.hide_select = True
     return item

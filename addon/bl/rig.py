@@ -16,10 +16,10 @@ from mathutils import Matrix
 from ..core import hair as locks
 from ..core import shading
 from ..core.character import Character, match
-from ..core.errors import UserInputError
+from ..core.errors import ArtefactError, UserInputError
 from ..core.face_model import FaceModel
 from ..core.look import Look, hair_colour
-from . import hair, living, materials, space, studio
+from . import hair, living, materials, space, studio, tongue
 
 MESH_NAME, EMPTY_NAME, NECK_NAME, MASK_NAME = "Parley Face", "Parley Head", "Parley Neck", "Parley Face Only"
 ALBEDO, SHADE, FACE = "parley_albedo", "parley_shade", "parley_face"
@@ -75,11 +75,13 @@ def build(model: FaceModel, character: Character, texture: Path | None, rest: np
     _attributes(mesh, model, character, lives)
     if look is None:
         materials.add(mesh, model.materials, character.light, texture, living.group(character) if lives else None)
+        tongue.light(mesh, model, character)
     else:
         _attribute(mesh, studio.GLOSS, "FLOAT", model.region("lips"))
         studio.add(mesh, model.materials, _setting(model, character, look))
     _shape_keys(shape, model, character.neutral_shape)
     _drive_opening(shape)
+    tongue.add_path(shape, model, character.neutral_shape)
     if lives:
         living.drive(shape, empty, character)
     _vertex_groups(shape, model, character.neutral_shape)
@@ -163,6 +165,27 @@ def show_face_only(head: Head, on: bool) -> None:
         mask = head.mesh.modifiers.new(MASK_NAME, "MASK")
         mask.vertex_group = "face"
         mask.threshold = FACE_EDGE
+
+
+def draw_face(head: Head, weight: np.ndarray, shade: np.ndarray) -> None:
+    """Let `weight` (V,) in [0, 1] say what is drawn of the face alone, and how far, in place of the model's region; the
+    light on it is multiplied by `shade` (V,).
+
+    Raises `ArtefactError` unless there is one for each vertex.
+    """
+    mesh = head.mesh.data
+    if len(weight) != len(mesh.vertices):
+        raise ArtefactError(f"The photo's mesh was made for a face of {len(weight)} vertices, and this one has "
+                            f"{len(mesh.vertices)}; run the same command again.")
+    mesh.attributes[FACE].data.foreach_set("value", np.asarray(weight, np.float32))
+    arriving = np.empty(len(shade), np.float32)
+    mesh.attributes[SHADE].data.foreach_get("value", arriving)
+    mesh.attributes[SHADE].data.foreach_set("value", arriving * np.asarray(shade, np.float32))
+    group = head.mesh.vertex_groups["face"]
+    group.remove(list(range(len(weight))))
+    steps = np.round(np.clip(weight, 0, 1) * 100).astype(int)
+    for step in np.unique(steps[steps > 0]):
+        group.add(np.flatnonzero(steps == step).tolist(), float(step) / 100, "REPLACE")
 
 
 def of_kind(model: FaceModel, kind: str) -> np.ndarray:

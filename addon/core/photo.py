@@ -11,8 +11,9 @@ from .errors import UserInputError
 from .npz import load_npz, require
 from .pose import rotation_matrix, spherical_harmonics
 
-SCHEMA, VERSION = "parley.photo_mesh", 1
-ARRAYS = ("vertices", "uv", "faces", "still", "names", "offsets", "rest", "window", "texture", "plate")
+SCHEMA, VERSION = "parley.photo_mesh", 2
+ARRAYS = ("vertices", "uv", "faces", "still", "drawn", "shade", "names", "offsets", "rest", "window",
+          "texture", "plate")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class PhotoMesh:
     uv : (N, 2) float32, in the texture, v upwards
     faces : (F, 4) int32
     still : (N,) float32 in [0, 1]: 0 moves with the head, 1 stays
+    drawn : (V,) float32 in [0, 1], of the face model's vertices: how far each is drawn over the mesh
+    shade : (V,) float32 ≥ 0: factor on the light of each
     names : expressions that move the mesh
     offsets : (K, N, 3) float32, metres at weight 1
     rest : (6,) float64, pose of the head in the photo
@@ -36,6 +39,8 @@ class PhotoMesh:
     uv: np.ndarray
     faces: np.ndarray
     still: np.ndarray
+    drawn: np.ndarray
+    shade: np.ndarray
     names: list[str]
     offsets: np.ndarray
     rest: np.ndarray
@@ -56,6 +61,8 @@ def load(path: Path | str) -> PhotoMesh:
     require(data["vertices"].shape == (count, 3) and count > 0, path, "vertices is not (N, 3)")
     require(data["uv"].shape == (count, 2) and data["still"].shape == (count,), path, "uv or still is not (N, …)")
     require(data["offsets"].shape == (len(data["names"]), count, 3), path, "offsets is not (K, N, 3)")
+    require(data["drawn"].ndim == 1 and data["shade"].shape == data["drawn"].shape, path,
+            "drawn or shade is not (V,)")
     faces, window = data["faces"], data["window"]
     require(faces.ndim == 2 and faces.shape[1] == 4 and len(faces) > 0, path, "faces is not (F, 4)")
     require(int(faces.min()) >= 0 and int(faces.max()) < count, path, "a face names no vertex")
@@ -67,8 +74,9 @@ def load(path: Path | str) -> PhotoMesh:
         if not file.is_file():
             raise UserInputError(f"{file} is missing; run the same command again.")
     x, y, width, height = (int(value) for value in window)
-    return PhotoMesh(data["vertices"], data["uv"], faces, data["still"], [str(name) for name in data["names"]],
-                     data["offsets"], data["rest"].astype(np.float64), (x, y, width, height), texture, plate)
+    return PhotoMesh(data["vertices"], data["uv"], faces, data["still"], data["drawn"], data["shade"],
+                     [str(name) for name in data["names"]], data["offsets"], data["rest"].astype(np.float64),
+                     (x, y, width, height), texture, plate)
 
 
 def turned_light(light: np.ndarray, pose: np.ndarray) -> np.ndarray:

@@ -18,12 +18,12 @@ class HeadLimits:
     never less than `least`.
     """
 
-    pitch: float = 13.0
-    yaw: float = 20.0
+    pitch: float = 15.0
+    yaw: float = 25.0
     roll: float = 12.0
     shift: float = 0.03
-    profile: float = 34.0
-    nod: float = 26.0
+    profile: float = 42.0
+    nod: float = 30.0
     least: float = 5.0
 
 

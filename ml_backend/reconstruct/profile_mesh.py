@@ -7,12 +7,11 @@ shows the photo whatever its depths are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 
 import cv2
 import numpy as np
-from scipy import ndimage
 
 from ml_backend.artefacts.face_track import FaceTrack
 from ml_backend.artefacts.photo_mesh import PhotoMesh
@@ -21,8 +20,8 @@ from ml_backend.face_model.synthesis import to_camera
 from ml_backend.reconstruct import matte
 from ml_backend.reconstruct.person import head_masks
 from ml_backend.reconstruct.posed import Posed
-from ml_backend.reconstruct.raster import Coverage, cover, depth_map
-from ml_backend.reconstruct.unwrap import push_pull
+from ml_backend.reconstruct.profile_edge import drawn, shade
+from ml_backend.reconstruct.profile_sheet import Seen, depths, disc, own_edge, uncovered
 
 TEXTURE_FILE, PLATE_FILE = "photo_head.png", "photo_plate.png"
 CHIN, TOP, CELLS = 152, 10, 48
@@ -33,14 +32,6 @@ SHIFT = 0.04
 """Metres that the head may move besides."""
 NECK = 0.09
 """Metres below the chin at which the motion has faded out, where the model has no neck."""
-BEHIND = (0.0015, 0.03)
-"""Metres that the sheet lies behind the face: at its edge and within."""
-FADED = 0.05
-"""Weight of the face region below which the face hides nothing."""
-STEP, STEEP, FACE = 0.012, 6.0, 0.19
-"""Metres behind the face from which what is beside it is something else; the steepest slope of a face; its height."""
-UNDER = 110.0
-"""Pixels of a face's height at which hair is carried on under it: slivers of it are all that is ever seen."""
 STILL = 0.004
 """Share of the head's motion that nobody sees."""
 
@@ -56,7 +47,7 @@ class Layers:
     plate : (H, W, 3) uint8, the whole photo without it
     depth : (h, w) float32 metres
     share : (h, w) float32 in [0, 1]: how far a pixel moves with the head
-    face : (h, w) float32 in [0, 1]: weight of the model's face region
+    drawn : (V,) float32 in [0, 1]: how far each vertex of the face is drawn over it
     step : (h, w) float32 in [0, 1]: 1 where the sheet is what is behind the face
     """
 
@@ -65,7 +56,7 @@ class Layers:
     plate: np.ndarray
     depth: np.ndarray
     share: np.ndarray
-    face: np.ndarray
+    drawn: np.ndarray
     step: np.ndarray
 
 
@@ -85,9 +76,9 @@ def layers(view: Posed, track: FaceTrack, model: FaceModel, rest: np.ndarray) ->
     photo = _cut(view.image, corner, size)
     masks = head_masks(view, track.landmarks[0], model)
     person = masks.face + masks.hair + masks.neck + masks.body
-    seen = _Seen.of(view, model, corner, size)
+    seen = Seen.of(view, model, corner, size)
     outline = _main(_cut(matte.refined(view.image, person, 0.06 * tall), corner, size), seen.face)
-    depth, step = _depth(seen, tall)
+    depth, step = depths(seen, tall)
     height = _height(depth, corner, view.image.shape, track)
     falling = _fading(height, model, rest)
     worn = _cut(matte.worn(masks, flat[[TOP, CHIN]]), corner, size)
@@ -96,30 +87,15 @@ def layers(view: Posed, track: FaceTrack, model: FaceModel, rest: np.ndarray) ->
     share = np.maximum(np.minimum(share, falling), seen.face * falling)
     moving = (share > STILL).astype(np.float32)
     behind = _behind(photo, outline, worn, share > STILL, tall)
-    outline = np.maximum(outline, seen.face)
+    hair = _cut(masks.hair, corner, size)
+    edge = own_edge(outline, hair, seen, tall)
+    outline = np.maximum(outline * (1 - edge), seen.face)
     colour, alpha = matte.foreground(photo, behind, outline * moving)
-    colour, alpha = _uncovered(colour, alpha, worn, step, seen.face, tall)
+    colour, alpha = uncovered(colour, alpha * (1 - edge), hair, worn, step, seen.face, tall)
     alpha *= 1 - _lips(view, model, corner, size)
     texture = np.dstack([colour, np.round(alpha * moving * 255).astype(np.uint8)])
-    return Layers(corner, texture, _pasted(view.image, behind, corner), depth, share, seen.face, step)
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What of the head the window shows: `cover` with the `triangles` it counts in, face weight and distance."""
-
-    cover: Coverage
-    triangles: np.ndarray
-    face: np.ndarray
-    near: np.ndarray
-
-    @classmethod
-    def of(cls, view: Posed, model: FaceModel, corner: np.ndarray, size: tuple[int, int]) -> _Seen:
-        triangles = _skin(model)
-        triangles = triangles[view.facing[triangles].max(1) > 0]
-        found = cover(view.pixel[triangles] - corner, size, depth=view.camera[triangles, 2])
-        face = found.image(found.interpolate(model.region("face")[:, None], triangles))[..., 0]
-        return cls(found, triangles, face, depth_map(found, view.camera[:, 2], triangles))
+    return Layers(corner, texture, _pasted(view.image, behind, corner), depth, share,
+                  drawn(view, model, rest, seen, corner, hair, tall), step)
 
 
 def _lips(view: Posed, model: FaceModel, corner: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -129,15 +105,6 @@ def _lips(view: Posed, model: FaceModel, corner: np.ndarray, size: tuple[int, in
     if len(pixel) > 2:
         cv2.fillConvexPoly(drawn, cv2.convexHull(np.round(pixel).astype(np.int32)), (1.0,))
     return drawn
-
-
-def _skin(model: FaceModel) -> np.ndarray:
-    """(F, 3) triangles of skin and ears, without what lies behind lips and lids."""
-    triangles, names = model.triangles(), [str(name) for name in model.part_names]
-    if "skin" not in names:
-        return triangles
-    outer = np.any([model.part(name) for name in names if name == "skin" or name.startswith("ear")], axis=0)
-    return triangles[outer[triangles].all(1)]
 
 
 def _window(view: Posed, flat: np.ndarray, tall: float) -> tuple[np.ndarray, tuple[int, int]]:
@@ -173,101 +140,6 @@ def _main(mask: np.ndarray, face: np.ndarray) -> np.ndarray:
     return mask * (labels == own.argmax()) if own.any() else mask
 
 
-def _depth(seen: _Seen, tall: float) -> tuple[np.ndarray, np.ndarray]:
-    """(h, w) metres of the sheet, and (h, w) in [0, 1] where it runs behind the face instead of through it.
-
-    Where the face ends and hair or neck go on at its depth, the sheet goes on under it at that depth. Where the face
-    ends in an outline, with something centimetres behind it, the sheet is what is behind: were it tied to the outline,
-    it would hide the cheek that turns into view.
-    """
-    known = np.isfinite(seen.near)
-    near = np.where(known, seen.near, 0)
-    # The head's outline is seen edge on, which says little about the hair beside it.
-    sure = cv2.erode(known.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    beside = sure & (seen.face < FADED)
-    source = beside if beside.sum() > 0.02 * tall**2 else sure
-    filled = push_pull(near[..., None], source.astype(np.float32))[..., 0]
-    soft, wide = (cv2.GaussianBlur(filled, (0, 0), share * tall) for share in (0.03, 0.10))
-    beyond = np.clip(cv2.distanceTransform((~source).astype(np.uint8), cv2.DIST_L2, 5) / (0.15 * tall), 0, 1)
-    behind = soft + beyond * (wide - soft)
-    step = _step(seen, tall)
-    inside = seen.face > FADED
-    away = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 5) / (0.08 * tall)
-    # The head's own shape right beside the face, so that both turn as one; further on only its broad form.
-    own = np.maximum(np.clip(4 * seen.face, 0, 1), np.exp(-(away**2))) * known * (1 - step)
-    step = step * inside
-    depth = own * near + (1 - own) * behind
-    # Never before the face.
-    return np.maximum(depth, np.where(seen.face > FADED, near, 0)).astype(np.float32), step
-
-
-def _step(seen: _Seen, tall: float) -> np.ndarray:
-    """(h, w) float32 in [0, 1]: 1 where the nearest end of the face is an outline with something far behind it."""
-    border, outline = _outline(seen, tall)
-    if not outline.any():
-        return np.zeros(border.shape, np.float32)
-    _, labels = cv2.distanceTransformWithLabels((~border).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5,
-                                                labelType=cv2.DIST_LABEL_PIXEL)
-    number = np.asarray(labels, np.int64)
-    is_outline = np.zeros(int(number.max()) + 1, np.float32)
-    is_outline[number[border]] = outline[border]
-    return cv2.GaussianBlur(is_outline[number], (0, 0), 0.02 * tall)
-
-
-def off_outlines(view: Posed, model: FaceModel) -> Posed:
-    """`view` that doesn't count as the person what lies along an outline of the face with something far behind it: a
-    fit that is a pixel too wide there would paint the jaw with the collar."""
-    face = view.pixel[(model.region("face") > 0.5) & (view.facing > 0)]
-    if view.person is None or len(face) < 3:
-        return view
-    tall = max(float(np.ptp(face[:, 1])), 8.0)
-    size = (view.image.shape[0], view.image.shape[1])
-    _, outline = _outline(_Seen.of(view, model, np.zeros(2, int), size), tall)
-    near = cv2.dilate(outline.astype(np.float32), _disc(0.02 * tall))
-    return replace(view, person=view.person * (1 - cv2.GaussianBlur(near, (0, 0), max(0.005 * tall, 0.5))))
-
-
-def _outline(seen: _Seen, tall: float) -> tuple[np.ndarray, np.ndarray]:
-    """(h, w) bool, twice: the face's end, and where that is an outline with something far behind it."""
-    inside = np.asarray(ndimage.binary_fill_holes(seen.face > FADED), bool)
-    far = np.where(np.isfinite(seen.near), seen.near, 1e3).astype(np.float32)
-    jump = cv2.dilate(far, np.ones((5, 5), np.uint8)) - far
-    # Two pixels on, a surface may be that much further back without being another one.
-    apart = max(STEP, STEEP * 2 * FACE / tall)
-    border = inside & ~cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
-    return border, border & (jump > apart)
-
-
-def _uncovered(photo: np.ndarray, outline: np.ndarray, worn: np.ndarray, step: np.ndarray, face: np.ndarray,
-               tall: float) -> tuple[np.ndarray, np.ndarray]:
-    """`photo` and its opacity `outline` with what is beside the face, hair, neck or nothing, carried on under it where
-    the sheet runs behind it, by `step`. What is `worn` stays behind when the head turns, and is not carried on."""
-    scale = min(1.0, UNDER / tall)
-    under = cv2.dilate(step, _disc(0.014 * tall))
-    deep, labels = cv2.distanceTransformWithLabels(((face > FADED) | (under > 0.02)).astype(np.uint8), cv2.DIST_L2,
-                                                cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL)
-    beside = (face <= FADED) & (under <= 0.02)
-    labels = np.asarray(labels, np.int64)
-    nearest = np.zeros(int(labels.max()) + 1, np.float32)
-    nearest[labels[beside]] = outline[beside]
-    # Only a rim: further in the sheet closes what opens between jaw and neck.
-    rim = np.clip(2 * under, 0, 1) * np.clip(1.5 - deep / (0.04 * tall), 0, 1)
-    opaque = outline + rim * (cv2.GaussianBlur(nearest[labels], (0, 0), 0.01 * tall) - outline)
-    small = [cv2.resize(values, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-             for values in (photo, under, outline * (1 - worn))]
-    # At an outline colours are mixed with what is behind.
-    hidden = (small[1] > 0.02) | (cv2.erode(small[2], np.ones((3, 3), np.uint8)) < 0.5)
-    left, top, wide, high = cv2.boundingRect((small[1] > 0.02).astype(np.uint8))
-    part = (slice(max(top - 8, 0), top + high + 8), slice(max(left - 8, 0), left + wide + 8))
-    if not wide or hidden[part].all():
-        return photo, opaque
-    filled = small[0].copy()
-    filled[part] = cv2.inpaint(np.ascontiguousarray(filled[part]), hidden[part].astype(np.uint8), 3, cv2.INPAINT_TELEA)
-    filled = cv2.resize(filled, photo.shape[1::-1], interpolation=cv2.INTER_LINEAR).astype(np.float32)
-    share = np.clip(2 * under, 0, 1)[..., None]
-    return np.round(photo + share * (filled - photo)).astype(np.uint8), opaque
-
-
 def _height(depth: np.ndarray, corner: np.ndarray, frame: tuple[int, ...], track: FaceTrack) -> np.ndarray:
     """(h, w) metres: y in model space of what each pixel shows."""
     pose = track.pose()[0].astype(float)
@@ -295,17 +167,12 @@ def _fading(height: np.ndarray, model: FaceModel, rest: np.ndarray) -> np.ndarra
 
 def _behind(photo: np.ndarray, outline: np.ndarray, body: np.ndarray, moves: np.ndarray, tall: float) -> np.ndarray:
     """The window's `photo` without what moves, filled from the background and, over the shoulders, from the clothes."""
-    other = cv2.dilate(((outline > 0.1) & (body < 0.6 * outline)).astype(np.uint8), _disc(0.03 * tall)) > 0
+    other = cv2.dilate(((outline > 0.1) & (body < 0.6 * outline)).astype(np.uint8), disc(0.03 * tall)) > 0
     # Hair ends in a haze that outlines leave out: left in the plate, it would stay as a ring where the head was.
-    around = other | (cv2.dilate((outline > 0.1).astype(np.uint8), _disc(0.015 * tall)) > 0)
-    near = cv2.dilate(around.astype(np.uint8), _disc(0.14 * tall)) > 0
+    around = other | (cv2.dilate((outline > 0.1).astype(np.uint8), disc(0.015 * tall)) > 0)
+    near = cv2.dilate(around.astype(np.uint8), disc(0.14 * tall)) > 0
     bare = matte.without_strands(photo, near & ~around & moves, 0.035 * tall)
     return matte.clean_plate(bare, around & moves, other, tall)
-
-
-def _disc(radius: float) -> np.ndarray:
-    side = 2 * max(round(radius), 1) + 1
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
 
 
 def _pasted(image: np.ndarray, part: np.ndarray, corner: np.ndarray) -> np.ndarray:
@@ -317,8 +184,10 @@ def _pasted(image: np.ndarray, part: np.ndarray, corner: np.ndarray) -> np.ndarr
     return out
 
 
-def build(view: Posed, track: FaceTrack, model: FaceModel, rest: np.ndarray, parts: Layers) -> PhotoMesh:
-    """The sheet that shows `parts`, see `layers`; its pictures are to be saved beside it under the names it has."""
+def build(view: Posed, track: FaceTrack, model: FaceModel, rest: np.ndarray, parts: Layers, light: np.ndarray
+          ) -> PhotoMesh:
+    """The sheet that shows `parts`, see `layers`, and how a face in the `light` (9, 3) of its character is drawn before
+    it; the pictures are to be saved beside it under the names it has."""
     tall = _tall(track)
     step = max(tall / CELLS, 2.0)
     height, width = parts.depth.shape
@@ -330,7 +199,7 @@ def build(view: Posed, track: FaceTrack, model: FaceModel, rest: np.ndarray, par
     quads = quads[_shown(parts, rows, columns)]
     used, faces = np.unique(quads, return_inverse=True)
     pixel = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)[used]
-    depth = (parts.depth + _sunk(parts.face, tall) * (1 - parts.step))[at].ravel()[used]
+    depth = parts.depth[at].ravel()[used]
     focal, size = float(track.focal), np.asarray(track.size, float)
     across = (pixel + parts.corner + 0.5 - size / 2) / focal * depth[:, None]
     pose = track.pose()[0].astype(float)
@@ -343,17 +212,10 @@ def build(view: Posed, track: FaceTrack, model: FaceModel, rest: np.ndarray, par
     return PhotoMesh(
         points.astype(np.float32), ((pixel + 0.5) / [width, height] * [1, -1] + [0, 1]).astype(np.float32),
         faces.reshape(-1, 4).astype(np.int32), (1 - parts.share[at].ravel()[used]).astype(np.float32),
+        parts.drawn, shade(view, model, rest, light),
         np.array([model.names[k] for k in moved], dtype=str), offsets[moved].astype(np.float32),
         pose.astype(np.float32), _reach(points, 1 - parts.share[at].ravel()[used], pose, focal, size),
         np.array(TEXTURE_FILE), np.array(PLATE_FILE))
-
-
-def _sunk(face: np.ndarray, tall: float) -> np.ndarray:
-    """(h, w) metres that the sheet lies behind the face: little at its edge, where the two blend, and behind the eyes
-    within; seen from the photo's camera it stays where it is."""
-    inside = np.asarray(ndimage.binary_fill_holes(face > FADED), np.uint8)
-    deep = cv2.distanceTransform(inside, cv2.DIST_L2, 5) / (0.2 * tall)
-    return BEHIND[0] * inside + (BEHIND[1] - BEHIND[0]) * np.clip(deep, 0, 1) ** 2
 
 
 def _shown(parts: Layers, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -368,7 +230,7 @@ def _shown(parts: Layers, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
 
 def _offsets(view: Posed, model: FaceModel, place: np.ndarray, parts: Layers) -> np.ndarray:
     """(K, N, 3) metres by which each expression moves the head's surface at the window's pixels `place` (N, 2)."""
-    seen = _Seen.of(view, model, parts.corner, (parts.depth.shape[0], parts.depth.shape[1]))
+    seen = Seen.of(view, model, parts.corner, (parts.depth.shape[0], parts.depth.shape[1]))
     number = np.full(parts.depth.size, -1)
     number[seen.cover.pixel] = np.arange(len(seen.cover.pixel))
     number = number.reshape(parts.depth.shape)[place[:, 0], place[:, 1]]

@@ -21,7 +21,7 @@ from ml_backend.face_model.model import FaceModel
 from ml_backend.reconstruct import enliven, illumination, paint, points, symmetry, unwrap
 from ml_backend.reconstruct.person import inner, person_finder
 from ml_backend.reconstruct.posed import Posed, neutral_shape, place, sample
-from ml_backend.reconstruct.profile_mesh import off_outlines
+from ml_backend.reconstruct.profile_sheet import off_outlines
 
 ALBEDO_FILE, CHARACTER_FILE = "detailed_albedo.png", "character.npz"
 TURNED, STEEP = np.radians(8.0), np.radians(35.0)

@@ -76,7 +76,7 @@ def take_apart(session: Session, target: Target) -> PhotoMesh:
         view = place(track, model, 0, image, rest, model.triangles())
         with hushed(take.path("logs/track.log")):
             parts = layers(view, track, model, rest)
-        mesh = build(view, track, model, rest, parts)
+        mesh = build(view, track, model, rest, parts, target.character.light)
         texture = parts.texture
         if density * FINER < 1:
             texture = _shrunk(texture, density * FINER)

@@ -6,6 +6,7 @@ Each photo's folder in the cache holds the film, the sheet of poses ``poses.png`
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
@@ -21,18 +22,24 @@ from ml_backend.audio.load import load_speech
 from ml_backend.config import FPS
 from ml_backend.data.frames import encode_png, frame_path, read_png, write_whole
 from ml_backend.errors import UserInputError
-from ml_backend.face_model.synthesis import rotation_matrix
+from ml_backend.face_model.synthesis import deform, project, rotation_matrix, to_camera
+from ml_backend.reconstruct.posed import neutral_shape
+from ml_backend.reconstruct.profile_mesh import CHIN, TOP
 from ml_backend.reconstruct.track import track_clip
 from ml_backend.talk import picture
 from ml_backend.talk.photo import full_frames, photo_film, take_apart
 from ml_backend.talk.session import Session
 from ml_backend.talk.target import Target, load_target
 from tests.benchmarks import film_takes
+from tests.benchmarks.film_photo_faults import Faults, Sheet, doubled, excess, faults
 from tests.benchmarks.report import Figure
 
 CLIPS = ("person_s18", "person_s20", "person_s32")
 SECONDS = 10.0
 YAWS, PITCHES = (-25, -12, 0, 12, 25), (-15, 0, 15)
+FAULTS = {"holes": ("holes in the head", 1.0), "crumbs": ("crumbs beside the head", 0.3),
+          "ragged": ("ragged outline", 6.0)}
+DOUBLED, SAME = 1.0, 6
 REST_PSNR, ALIKE, GAIN = 35.0, 0.9, (0.8, 1.2)
 
 
@@ -63,7 +70,7 @@ def _photo(path: Path, options: argparse.Namespace) -> list[Figure]:
         target = load_target(session)
         wanted = photo_film(session, load_speech(speech), target)
         mesh = take_apart(session, target)
-        rest, poses = _poses(session, target, mesh)
+        rest, poses, worse, second = _poses(session, target, mesh)
         write_whole(session.take.folder.parent / "poses.png", encode_png(poses))
         changed = _changed(session, target, mesh, len(wanted))
         seen = _seen(session, wanted, options)
@@ -71,8 +78,17 @@ def _photo(path: Path, options: argparse.Namespace) -> list[Figure]:
     figures = [Figure("photo", f"{path.stem}: the photo at rest", float(10 * np.log10(255**2 / max(error, 1e-9))), "dB",
                       REST_PSNR, True, "PSNR, whole frame"),
                Figure("photo", f"{path.stem}: pixels changed that nothing covers", float(changed), "", 0.0, False,
-                      "all frames of the film, before coding")]
+                      "all frames of the film, before coding"),
+               *_worst(path.stem, worse),
+               Figure("photo", f"{path.stem}: second chin or cheek", second, "%", DOUBLED, False,
+                      "of what the sheet shows of the face, beside the face in the worst pose")]
     return figures + _agreement(path.stem, wanted.pose, seen)
+
+
+def _worst(name: str, worse: Faults) -> list[Figure]:
+    note = f"worst pose of ±{max(YAWS)}° and ±{max(PITCHES)}°, over the photo's own"
+    return [Figure("photo", f"{name}: {what}", getattr(worse, field), "%", bar, False, note)
+            for field, (what, bar) in FAULTS.items()]
 
 
 def _speech(options: argparse.Namespace) -> Path:
@@ -83,8 +99,8 @@ def _speech(options: argparse.Namespace) -> Path:
     return out
 
 
-def _poses(session: Session, target: Target, mesh: PhotoMesh) -> tuple[np.ndarray, np.ndarray]:
-    """The frame at rest, and the sheet of poses about it, turned about the neck's pivot."""
+def _poses(session: Session, target: Target, mesh: PhotoMesh) -> tuple[np.ndarray, np.ndarray, Faults, float]:
+    """The frame at rest, the sheet of poses about it, turned about the neck's pivot, and their worst faults."""
     rest, pivot = target.track.pose()[0].astype(float), session.model.joint("head").astype(float)
     rows = [rest]
     for pitch, yaw in product(PITCHES, YAWS):
@@ -106,7 +122,41 @@ def _poses(session: Session, target: Target, mesh: PhotoMesh) -> tuple[np.ndarra
     x, y, width, height = (int(value) for value in mesh.window)
     parts = [frame[y:y + height, x:x + width] for frame in frames[1:]]
     lines = [np.hstack(parts[start:start + len(YAWS)]) for start in range(0, len(parts), len(YAWS))]
-    return frames[0], np.vstack(lines)
+    drawn = [cv2.resize(read_png(frame_path(rgba, index)), (width, height)) for index in range(len(rows))]
+    tall = float(np.linalg.norm(target.track.landmarks[0, CHIN, :2] - target.track.landmarks[0, TOP, :2]))
+    found = [faults(picture, tall) for picture in drawn]
+    second = max(doubled(sheet, face, target.frames.size, tall) for sheet, face in _turned(session, target, mesh, rows))
+    return frames[0], np.vstack(lines), excess(found[1:], found[0]), second
+
+
+def _turned(session: Session, target: Target, mesh: PhotoMesh, poses: list[np.ndarray]
+            ) -> Iterator[tuple[Sheet, np.ndarray]]:
+    """The sheet in every pose and the outlines (F, 3, 2) of the triangles of the face that is drawn before it."""
+    track, model, size = target.track, session.model, np.asarray(target.track.size, float)
+    weights = np.clip(track.expression[0], 0, 1)
+    shape = deform(neutral_shape(track, model), model.expression_basis, weights)
+    moved = weights[[model.names.index(str(name)) for name in mesh.names]]
+    points = mesh.vertices + np.tensordot(moved, mesh.offsets, 1)
+    triangles = model.triangles()
+    triangles = triangles[(mesh.drawn[triangles] > 0.5).all(1)]
+    rest, still = to_camera(points, poses[0]), mesh.still[:, None]
+
+    def flat(camera: np.ndarray) -> np.ndarray:
+        return project(camera, float(track.focal), size / 2) - 0.5
+
+    # What of the photo's own face the sheet shows: inside it, and in its own colours.
+    texture = read_png(session.take.path("photo_head.png"))
+    at = np.array([texture.shape[1], texture.shape[0]])
+    u, v = np.clip(np.stack([mesh.uv[:, 0], 1 - mesh.uv[:, 1]], 1) * at, 0, at - 1).astype(int).T
+    x, y = np.clip(np.round(flat(rest)), 0, size - 1).astype(int).T
+    oval = np.zeros((int(size[1]), int(size[0])), np.uint8)
+    inner = model.triangles()[(model.region("face")[model.triangles()] > 0.9).all(1)]
+    cv2.fillPoly(oval, list(np.round(flat(to_camera(shape, poses[0]))[inner]).astype(np.int32)), (1,))
+    alike = np.abs(texture[v, u, :3].astype(int) - target.frames[0][y, x]).max(1) <= SAME
+    face = alike & (texture[v, u, 3] > 200) & (oval[y, x] > 0)
+    for pose in poses:
+        yield (Sheet(flat(still * rest + (1 - still) * to_camera(points, pose)), face),
+               flat(to_camera(shape, pose))[triangles])
 
 
 def _changed(session: Session, target: Target, mesh: PhotoMesh, count: int) -> int:

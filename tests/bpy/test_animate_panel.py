@@ -97,7 +97,8 @@ def test_a_cancel_and_a_crash_change_nothing(opened: bpy.types.Scene, words: Pat
     with pytest.raises(RuntimeError, match="ended in the middle of the job"):
         bpy.ops.parley.animate()
     assert {action.name for action in bpy.data.actions} == before
-    assert heads.current(bpy.context).keys.animation_data is None
+    keyed = heads.current(bpy.context).keys.animation_data
+    assert keyed.action is None and not keyed.nla_tracks
 
 
 def test_the_reason_of_a_grey_button(opened: bpy.types.Scene, words: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,9 +40,12 @@ def write(folder: Path) -> Path:
     cv2.imwrite(str(folder / "plate.png"), np.full((SIZE[1], SIZE[0], 3), 50, np.uint8))
     offsets = np.zeros((1, len(pixel), 3), np.float32)
     offsets[..., 1] = 0.01
+    face = fixtures.small_model().region("face")
+    drawn, shade = np.where(face > 0.5, 1, 0).astype(np.float32), np.full(len(face), 0.5, np.float32)
     mesh = photo_mesh.PhotoMesh(
         model_points.astype(np.float32), np.stack([u.ravel(), 1 - v.ravel()], 1).astype(np.float32),
-        faces.astype(np.int32), np.clip(2 * v.ravel() - 0.5, 0, 1).astype(np.float32), np.array(["jawOpen"]), offsets,
+        faces.astype(np.int32), np.clip(2 * v.ravel() - 0.5, 0, 1).astype(np.float32), drawn, shade,
+        np.array(["jawOpen"]), offsets,
         REST, np.array(WINDOW, np.int32), np.array("head.png"), np.array("plate.png"))
     photo_mesh.save(mesh, folder / "photo.npz")
     return folder / "photo.npz"
@@ -81,6 +84,19 @@ def test_the_faces_expressions_pull_it_along(stage: Stage, sheet) -> None:
     stage.head.keys.key_blocks["jawOpen"].value = 0.5
     moved = camera_points(item, stage.head) - before
     assert np.allclose(moved, 0.005 * poses.rotation_matrix(REST[:3])[:, 1], atol=1e-5)
+
+
+def test_the_photo_says_how_much_of_the_face_is_drawn_and_how_bright(stage: Stage, sheet) -> None:
+    mesh = stage.head.mesh.data
+    before = np.array([value.value for value in mesh.attributes["parley_shade"].data])
+    photo.add(stage.head, sheet, stage.person.light)
+    assert np.array([value.value for value in mesh.attributes["parley_face"].data]) == pytest.approx(sheet.drawn)
+    assert np.array([value.value for value in mesh.attributes["parley_shade"].data]) == pytest.approx(before / 2)
+    rig.show_face_only(stage.head, True)
+    bpy.context.view_layer.update()
+    assert len(evaluated(stage.head.mesh)) == int((sheet.drawn > 0).sum())
+    with pytest.raises(ArtefactError, match="run the same command again"):
+        rig.draw_face(stage.head, sheet.drawn[:-1], sheet.shade)
 
 
 def test_light_in_the_heads_own_axes_is_the_same_light() -> None:

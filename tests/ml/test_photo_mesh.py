@@ -15,13 +15,15 @@ from ml_backend.errors import ArtefactError
 from ml_backend.face_model.synthesis import to_camera
 from ml_backend.film.layers import over
 from ml_backend.motion.head_limits import HeadLimits, within
-from ml_backend.reconstruct import matte, profile_mesh, symmetry
+from ml_backend.reconstruct import illumination, matte, profile_edge, profile_mesh, profile_sheet, symmetry
 from ml_backend.reconstruct.person import HeadMasks
 from ml_backend.reconstruct.posed import Posed, place
+from ml_backend.reconstruct.raster import Coverage
 from tests.fixtures import small_model
 
 SIZE, FOCAL = (160, 120), 260.0
 POSE = np.array([0.05, -0.1, 0.04, 0.0, 0.0, 0.6], np.float32)
+LIGHT = np.concatenate([np.full((1, 3), 0.9), [[-0.2] * 3, [-0.5] * 3], np.zeros((6, 3))])
 
 
 @pytest.fixture(scope="module")
@@ -103,13 +105,14 @@ def test_the_plate_has_no_head_and_is_the_photo_elsewhere(parts, view) -> None:
 
 
 def test_at_rest_every_vertex_projects_to_the_pixel_that_it_shows(parts, view, track, model) -> None:
-    mesh = profile_mesh.build(view, track, model, model.mean_shape, parts)
+    mesh = profile_mesh.build(view, track, model, model.mean_shape, parts, LIGHT)
     shape = mesh.vertices + np.tensordot(np.full(len(mesh.names), 0.2), mesh.offsets, 1)
     camera = to_camera(shape, mesh.rest)
     pixel = FOCAL * camera[:, :2] / camera[:, 2:] + np.array(SIZE) / 2
     wanted = np.stack([mesh.uv[:, 0], 1 - mesh.uv[:, 1]], 1) * parts.depth.shape[::-1] + parts.corner
     assert np.abs(pixel - wanted).max() < 0.02
     assert mesh.still.min() < 0.05
+    assert mesh.drawn.shape == mesh.shade.shape == (len(model.mean_shape),)
     x, y, width, height = mesh.window
     assert x >= 0
     assert y >= 0
@@ -123,8 +126,46 @@ def test_the_sheet_never_lies_before_the_face(parts, view, model) -> None:
     assert (parts.depth[place[:, 1], place[:, 0]] > view.camera[face, 2] - 0.004).all()
 
 
+def test_round_an_outline_the_face_is_solid_but_where_hair_hangs_there_is_none(view, model, monkeypatch) -> None:
+    region, size, corner = model.region("face"), (SIZE[1], SIZE[0]), np.zeros(2, int)
+    seen, bare = profile_sheet.Seen.of(view, model, corner, size), np.zeros(size, np.float32)
+
+    def drawn(hair: np.ndarray, apart: float) -> np.ndarray:
+        border = profile_sheet.ends(seen, 70.0)[0]
+        monkeypatch.setattr(profile_edge, "ends", lambda *_: (border, border * np.float32(apart)))
+        return profile_edge.drawn(view, model, model.mean_shape, seen, corner, hair, 70.0)
+
+    assert drawn(bare, 0.0) == pytest.approx(region, abs=1e-6), "one surface with the photo: as the model has it"
+    solid, haired = drawn(bare, 1.0), drawn(bare + 1, 1.0)
+    assert (solid >= region - 1e-6).all() and (solid - region).max() > 0.3
+    assert (haired <= solid + 1e-6).all() and (solid - haired).max() > 0.2
+    assert haired[view.facing > 0.3] == pytest.approx(solid[view.facing > 0.3]), "what is seen stays"
+
+
+def test_the_light_on_what_is_hidden_is_that_on_what_is_shown_beside_it(view, model) -> None:
+    factor = profile_edge.shade(view, model, model.mean_shape, LIGHT)
+    assert (factor[view.facing > 0.3] == 1).all()
+    hidden = (view.facing < 0) & (model.region("face") > 0.01)
+    light = illumination.irradiance(view.normals, LIGHT).mean(1)
+    plain = light[(view.facing > 0.3) & (model.region("face") > 0.5)]
+    assert hidden.any() and np.ptp(factor[hidden]) > 0.05
+    assert (light * factor)[hidden].max() <= plain.max() + 1e-5
+
+
+def test_an_outlines_soft_rim_is_no_hair() -> None:
+    yy, xx = np.mgrid[0:120, 0:120]
+    face = (np.hypot(yy - 60, xx - 60) < 40).astype(np.float32)
+    nothing = Coverage((120, 120), np.zeros(0, int), np.zeros(0, int), np.zeros((0, 3)))
+    near = np.where(face > 0, 0.6, np.inf).astype(np.float32)
+    seen = profile_sheet.Seen(nothing, np.zeros((0, 3), int), face, near)
+    outline = ((np.hypot(yy - 60, xx - 60) < 42) | (yy < 30)).astype(np.float32)
+    rim = profile_sheet.own_edge(outline, np.zeros_like(face), seen, 100.0)
+    assert rim[60, 101] > 0.9 and rim[:20].max() == 0
+    assert profile_sheet.own_edge(outline, np.ones_like(face), seen, 100.0).max() == 0
+
+
 def test_a_mesh_is_read_as_it_was_written_and_a_damaged_one_refused(parts, view, track, model, tmp_path: Path) -> None:
-    mesh = profile_mesh.build(view, track, model, model.mean_shape, parts)
+    mesh = profile_mesh.build(view, track, model, model.mean_shape, parts, LIGHT)
     photo_mesh.save(mesh, tmp_path / "photo.npz")
     again = photo_mesh.load(tmp_path / "photo.npz")
     assert np.array_equal(again.vertices, mesh.vertices)
