@@ -1,20 +1,22 @@
-"""How single pictures mislead: ``python -m blender_assets.head.learn_still WORK LANDMARKS INDEX`` writes `still.npz`.
+"""How single pictures mislead: ``python -m blender_assets.head.learn_still WORK LANDMARKS INDEX``.
 
-The clips themselves lie where the INDEX names them.
+Writes `still.npz` and `mouth.npz` (see `learn_mouth`) beside the head. The clips themselves lie where the INDEX names
+them. What is drawn and measured stays in WORK: the same command takes up what an earlier one left there.
 
 Random heads are drawn by Blender as for the round-trip benchmark, but with another seed, and tracked like photos; ridge
 regression on principal components tells from the solved picture by how much the pose is off and what some expressions
 really weigh. Beside them stand single frames of people of the train split, whose whole clips say what the frame alone
 does not: without them the guess turns everybody's head by the mean difference of drawn and filmed faces. Their turns
-are freed of the mean. Mirror images count as well. Run it again when the landmarks of `parley_head.npz` change: a file
-for another head is not used.
+are freed of the mean. Mirror images count as well. From the same pictures a small network learns to read the mouth. Run
+it again when the landmarks of `parley_head.npz` change: files for another head are not used.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import av
@@ -22,21 +24,27 @@ import numpy as np
 from scipy.linalg import block_diag
 from scipy.spatial.transform import Rotation
 
+from blender_assets.head import learn_mouth
 from blender_assets.head.learn_identity import person_of, read_index, validate_people
-from ml_backend.artefacts.schema import save_fields
-from ml_backend.blender import find_blender
+from ml_backend.artefacts.schema import load_fields, save_fields
+from ml_backend.blender import Blender, find_blender
 from ml_backend.config import head_model
-from ml_backend.errors import UserInputError
+from ml_backend.errors import ArtefactError, UserInputError
 from ml_backend.face_model.look import hairstyles
 from ml_backend.face_model.model import FaceModel, load
 from ml_backend.face_model.synthesis import rotation_matrix
-from ml_backend.reconstruct import landmarks, photo_prior, pose, still
+from ml_backend.reconstruct import landmarks, mouth_reader, photo_prior, pose, still
 from ml_backend.reconstruct.appearance import CELL, DIRECTIONS, MOUTH, appearance
 from ml_backend.reconstruct.fit import first_view, fit_landmarks
+from ml_backend.reconstruct.mouth_view import mouth_view
 from ml_backend.reconstruct.photo_prior import TURN_UNIT, PhotoPrior
 from ml_backend.reconstruct.points import Rig, rig
 
-SEED, HEADS = 4201, 1500
+HEADS = {4201: 1600, 9101: 500}
+"""Seeds, none the benchmark's, and how many heads are drawn of each."""
+SAMPLES = 4
+"""Of a pixel; the benchmark's 8 look the same at the size of a mouth's view and take a third longer."""
+SCHEMA, VERSION = "parley.still_sample", 1
 COMPONENTS, RIDGE = 60, 400.0
 SEEN_COMPONENTS, SEEN_RIDGE = 240, 800.0
 """The same for what a picture shows, of each patch."""
@@ -50,6 +58,8 @@ GUESSED = ("jawOpen", "mouthPucker", "mouthSmileLeft", "mouthSmileRight", "eyeBl
 SHOWN = {"mouthPucker": 0.5}
 """Share of the picture's guess in channels of which it tells more on heads than on people; the rest is the landmarks'
 guess, as turns are wholly. Half of it costs people nothing."""
+FOLDS = 5
+"""Parts of what is drawn and filmed that are left out in turn, for guesses as good as those at strangers."""
 SAMPLED, PICKED = 120, 20
 """Frames of a clip that tell its person, and those that are solved by themselves."""
 
@@ -58,7 +68,7 @@ SAMPLED, PICKED = 120, 20
 class Sample:
     """N solved pictures: target (N, L, 3), expression (N, K), angles (N, 3); the truth: turn (N, 3), weights (N, K).
 
-    Their `appearance` is look (N, F), and in a mirror other_look (N, F).
+    Their `appearance` is look (N, F), and in a mirror other_look (N, F); the `mouth_view` is mouth (N, H, W, 3) uint8.
     """
 
     target: np.ndarray
@@ -68,6 +78,7 @@ class Sample:
     weights: np.ndarray
     look: np.ndarray
     other_look: np.ndarray
+    mouth: np.ndarray
 
 
 def solved(marks: np.ndarray, size: np.ndarray, pose_truth: np.ndarray, weights: np.ndarray, points: Rig,
@@ -81,7 +92,7 @@ def solved(marks: np.ndarray, size: np.ndarray, pose_truth: np.ndarray, weights:
         rotation = found.view.rotation[0]
         turn = Rotation.from_matrix(rotation.T @ rotation_matrix(true[None, :3])[0]).as_rotvec()
         rows.append((found.target[0], found.expression[0], pose.angles_of(rotation[None])[0], turn, weight,
-                     *appearance(picture, mark)))
+                     *appearance(picture, mark), mouth_view(picture, found.view, found.target[0], points)))
     return Sample(*(np.stack(column) for column in zip(*rows, strict=True)))
 
 
@@ -91,7 +102,8 @@ def mirrored(sample: Sample, points: Rig) -> Sample:
     other = [points.names.index(_other(name)) for name in points.names]
     flip = np.array([1, -1, -1])
     return Sample(sample.target[:, distance.argmin(1)] * [-1, 1, 1], sample.expression[:, other], sample.angles * flip,
-                  sample.turn * flip, sample.weights[:, other], sample.other_look, sample.look)
+                  sample.turn * flip, sample.weights[:, other], sample.other_look, sample.look,
+                  sample.mouth[:, :, ::-1])
 
 
 def _other(name: str) -> str:
@@ -109,7 +121,7 @@ def learn(heads: Sample, people: Sample | None, points: Rig) -> PhotoPrior:
     """
     parts = [_doubled(heads, points)] + ([] if people is None else [_doubled(people, points)])
     whole = [np.concatenate(fields) for fields in zip(*(vars(part).values() for part in parts), strict=True)]
-    target, expression, angles, turn, weights, look, _ = whole
+    target, expression, angles, turn, weights, look, _, _ = whole
     count = len(parts[0].angles)
     share = np.full(len(angles), PEOPLE * count / max(len(angles) - count, 1))
     share[:count] = 1
@@ -171,7 +183,7 @@ def people(folder: Path, index: Path, points: Rig, model: FaceModel) -> Sample:
         path = folder / "clips" / f"{stem}.npz"
         if split == "train" and person_of("clips", stem) not in unseen and path.is_file() and stem in clips:
             found.append(_of_clip(path, clips[stem], points, model))
-    whole = Sample(*(np.concatenate(column) for column in zip(*(vars(one).values() for one in found), strict=True)))
+    whole = joined(found)
     return replace(whole, turn=whole.turn - whole.turn.mean(0))
 
 
@@ -197,13 +209,37 @@ def _frames(path: Path, numbers: np.ndarray, size: np.ndarray) -> list[np.ndarra
     return found
 
 
-def draw_and_measure(work: Path, count: int, model: FaceModel, model_file: Path, blender: str | None) -> Sample:
-    """Draw `count` heads in `work`, or take up what lies there, find their landmarks and solve them."""
+def read_mouths(heads: Sample, people: Sample, points: Rig) -> mouth_reader.MouthReader:
+    """The network that reads mouths, learned from both."""
+    drawn, met = (learn_mouth.Mouths(part.mouth, part.expression, part.angles, guess, part.weights)
+                  for part, guess in zip((heads, people), crossed(heads, people, points), strict=True))
+    return learn_mouth.learn(drawn, met, points.mean, points.names, list(GUESSED))
+
+
+def crossed(heads: Sample, people: Sample, points: Rig) -> tuple[np.ndarray, np.ndarray]:
+    """(N, C) guesses at `heads` and at `people`, each from a map learned without it and, but for a few, its clip."""
+    folds = [np.arange(len(part.angles)) * FOLDS // len(part.angles) for part in (heads, people)]
+    found = [np.empty((len(fold), len(GUESSED))) for fold in folds]
+    for left_out in range(FOLDS):
+        learned = learn(taken(heads, folds[0] != left_out), taken(people, folds[1] != left_out), points)
+        for out, sample, fold in zip(found, (heads, people), folds, strict=True):
+            own = taken(sample, fold == left_out)
+            out[fold == left_out] = learned.guess(own.target, own.expression, own.angles, own.look)[1]
+    return found[0], found[1]
+
+
+def taken(sample: Sample, which: np.ndarray) -> Sample:
+    """Those of a sample that are chosen by `which` (N,)."""
+    return Sample(*(values[which] for values in vars(sample).values()))
+
+
+def draw_and_measure(work: Path, seed: int, count: int, model: FaceModel, model_file: Path, blender: Blender) -> Sample:
+    """Draw `count` heads of a `seed` in `work`, or take up what lies there, find their landmarks and solve them."""
     # Heads are the benchmark's, which an installed Parley does not have.
     from tests.benchmarks import face_heads, face_roundtrip
 
-    heads = face_heads.draw(model, count, SEED, hairstyles(model_file))
-    images = face_roundtrip.pictures(heads, find_blender(blender), work.resolve(), model_file)
+    heads = face_heads.draw(model, count, seed, hairstyles(model_file))
+    images = face_roundtrip.pictures(heads, blender, work.resolve(), model_file, samples=SAMPLES)
     marks = np.full((count, 478, 3), np.nan, np.float32)
     for number, image in enumerate(images):
         try:
@@ -213,21 +249,37 @@ def draw_and_measure(work: Path, count: int, model: FaceModel, model_file: Path,
     return solved(marks, np.full(2, face_heads.SIZE), heads.pose, heads.expression, rig(model), images)
 
 
+def kept(path: Path, make: Callable[[], Sample]) -> Sample:
+    """The sample that an earlier run left at `path`, or the one made now, which is left there."""
+    try:
+        return load_fields(Sample, path, SCHEMA, VERSION)
+    except ArtefactError:
+        save_fields(found := make(), path, SCHEMA, VERSION)
+    return found
+
+
+def joined(parts: Sequence[Sample]) -> Sample:
+    """All of them as one."""
+    return Sample(*(np.concatenate(column) for column in zip(*(vars(one).values() for one in parts), strict=True)))
+
+
 def main() -> None:
     """Command line entry."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("work", type=Path, help="folder for pictures, 0.3 s each")
+    parser.add_argument("work", type=Path, help="folder for pictures, about a second of a core each, and measurements")
     parser.add_argument("landmarks", type=Path, help="folder with clips/*.npz")
     parser.add_argument("index", type=Path, help="the clips' index.csv: its validate split is left out")
-    parser.add_argument("--heads", type=int, default=HEADS)
     parser.add_argument("--blender", help="executable; default: the one that Parley finds")
     options = parser.parse_args()
     model_file = head_model()
-    model = load(model_file)
+    model, blender = load(model_file), find_blender(options.blender)
     points = rig(model)
-    heads = draw_and_measure(options.work, options.heads, model, model_file, options.blender)
-    met = people(options.landmarks, options.index, points, model)
+    heads = joined([kept(options.work / f"heads_{seed}.npz",
+                         partial(draw_and_measure, options.work / str(seed), seed, count, model, model_file, blender))
+                    for seed, count in HEADS.items()])
+    met = kept(options.work / "people.npz", partial(people, options.landmarks, options.index, points, model))
     save_fields(learn(heads, met, points), photo_prior.beside(model_file), photo_prior.SCHEMA, photo_prior.VERSION)
+    mouth_reader.save(read_mouths(heads, met, points), mouth_reader.beside(model_file))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ prior, time, symmetry) are linear. Only what a camera sees counts fully: x and y
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -14,10 +15,11 @@ import numpy as np
 from ml_backend.face_model.model import FaceModel
 from ml_backend.face_model.synthesis import project
 from ml_backend.progress import Progress, silent
-from ml_backend.reconstruct import boxsolve, contacts, partial, photo_prior, pose, priors, still
+from ml_backend.reconstruct import boxsolve, contacts, mouth_reader, partial, photo_prior, pose, priors, still
 from ml_backend.reconstruct.appearance import appearance
 from ml_backend.reconstruct.cuts import shots
 from ml_backend.reconstruct.equations import System, View, observe, stable_weights
+from ml_backend.reconstruct.mouth_view import mouth_view
 from ml_backend.reconstruct.offset import landmark_offset
 from ml_backend.reconstruct.points import IRIS_RIGHT, Measurements, Rig, noise
 from ml_backend.reconstruct.pose import CONVERGED
@@ -90,8 +92,8 @@ def fit_landmarks(landmarks: np.ndarray, size: np.ndarray, model: FaceModel, fps
     seen = filled[:, np.searchsorted(np.flatnonzero(measured), points.index)].astype(float)
     camera = guess_focal(seen, points, size) if focal is None else float(focal)
     if len(seen) == 1:
-        identity, spread, view, expression = _photo(seen, model, ready, camera, centre,
-                                                    _look(picture, landmarks[0], measured))
+        identity, spread, view, expression = _photo(seen, model, ready, camera, centre, landmarks[0],
+                                                    picture if measured.all() else None)
     else:
         identity, spread, view, expression = _clip(seen, found, model, ready, camera, centre,
                                                    pose.segments(filled, cuts), fps, progress)
@@ -105,11 +107,16 @@ def fit_landmarks(landmarks: np.ndarray, size: np.ndarray, model: FaceModel, fps
     return result if measured.all() else partial.completed(result, model, centre)
 
 
-def _photo(seen: np.ndarray, model: FaceModel, ready: Prepared, focal: float, centre: np.ndarray,
-           look: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, View, np.ndarray]:
-    """Identity, offset (V, 3), view and expression (1, K) of one picture's landmarks (1, L, 3) and `look` (F,)."""
+def _photo(seen: np.ndarray, model: FaceModel, ready: Prepared, focal: float, centre: np.ndarray, mark: np.ndarray,
+           picture: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, View, np.ndarray]:
+    """Identity, offset (V, 3), view and expression (1, K) of one picture's landmarks (1, L, 3).
+
+    The `picture` itself, of all landmarks `mark` (478, 3) px, tells more if it is at hand.
+    """
     points = ready.points
-    found = still.solve(first_view(seen, points, 2 * centre, focal), points, photo_prior.prior_of(points), look)
+    look = None if picture is None else appearance(picture, mark)[0]
+    found = still.solve(first_view(seen, points, 2 * centre, focal), points, photo_prior.prior_of(points), look,
+                        _reader(picture, points))
     moved = np.tensordot(found.expression, points.expression, 1)
     shape = points.mean + np.tensordot(found.identity, points.identity, 1)
     offset = landmark_offset(found.target - moved - shape, found.view.rotation, points, moved,
@@ -118,9 +125,18 @@ def _photo(seen: np.ndarray, model: FaceModel, ready: Prepared, focal: float, ce
     return found.identity, spread, found.view, found.expression
 
 
-def _look(picture: np.ndarray | None, mark: np.ndarray, measured: np.ndarray) -> np.ndarray | None:
-    """(F,) `appearance` of a picture if it is at hand and all its landmarks (478, 3) px were seen."""
-    return None if picture is None or not measured.all() else appearance(picture, mark)[0]
+def _reader(picture: np.ndarray | None, points: Rig) -> Callable[[still.Still, np.ndarray], still.Reading] | None:
+    """What reads the mouth in a `picture`, if it is at hand and a reader was learned for this model."""
+    reader = None if picture is None else mouth_reader.reader_of(points)
+    if reader is None or picture is None:
+        return None
+
+    def read(found: still.Still, guess: np.ndarray) -> still.Reading:
+        view = mouth_view(picture, found.view, found.target[0], points)
+        weights, believe = reader.read(view[None], found.expression, pose.angles_of(found.view.rotation), guess)
+        return still.Reading(dict(zip(reader.names.tolist(), weights[0].tolist(), strict=True)), float(believe[0]))
+
+    return read
 
 
 def first_view(seen: np.ndarray, points: Rig, size: np.ndarray, focal: float | None = None) -> View:

@@ -6,11 +6,13 @@ the pose are eliminated from the normal equations (their Schur complement), whic
 value over all persons (Gaussian, N(0, 1)) rather than for one of them.
 
 For the built-in head a learned guess (`photo_prior`) then moves pose and some channels part of the way to where
-MediaPipe's habits say that they are; person and other channels are solved once more around it.
+MediaPipe's habits say that they are, and what is read of the mouth itself (`mouth_reader`) some channels most of the
+way; person and other channels are solved once more around it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,6 +31,11 @@ TURN, MOVE, FREE = 0.1, 0.01, 1e-3
 TURN_BELIEF, BELIEF, HOLD, AFTER = 0.85, 0.6, 0.03, 2
 """Shares of the way to the learned guess, standard deviation about what this gives, and rounds that follow."""
 HOLD_POSE = 1e5
+READ = {"mouthPucker": 0.65, "jawOpen": 0.5, "mouthSmileLeft": 0.5, "mouthSmileRight": 0.5}
+"""Share of the way to what is read of the mouth's picture, of channels that are better for it on drawn heads and on
+frames of people alike."""
+FARTHEST = 0.7
+"""How far at most a reading takes a channel from what the landmarks say."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,14 @@ class Still:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What a mouth's picture says: `weights` of channels by name, and how far to `believe` them, all in [0, 1]."""
+
+    weights: dict[str, float]
+    believe: float
+
+
+@dataclass(frozen=True)
 class _Held:
     """What is held in place besides the prior: precision (N,) and centre (N,) of the unknowns, of which most are 0."""
 
@@ -56,16 +71,20 @@ class _Held:
     centre: np.ndarray
 
 
-def solve(view: View, points: Rig, learned: PhotoPrior | None = None, look: np.ndarray | None = None) -> Still:
+def solve(view: View, points: Rig, learned: PhotoPrior | None = None, look: np.ndarray | None = None,
+          read: Callable[[Still, np.ndarray], Reading] | None = None) -> Still:
     """Explain the one frame of `view`, whose pose is a first guess; `learned` moves the answer a part of the way.
 
-    `look` (F,) is the `appearance` of the picture, if it is at hand.
+    If the picture is at hand, `look` (F,) is its `appearance`, and `read` reads the mouth in it, given what the
+    landmarks alone say and the guess (1, C) of `learned`, without which nothing is read.
     """
     count = len(points.names) + len(points.identity) + 6
     found = _rounds(view, points, ROUNDS, _Held(np.zeros(count), np.zeros(count)))
     if learned is None:
         return found
-    view, held = _believed(found, points, learned, count, look)
+    view, held, guess = _believed(found, points, learned, count, look)
+    if read is not None:
+        held = _with_reading(held, found, read(found, guess), points)
     return _rounds(view, points, AFTER, held, found)
 
 
@@ -96,8 +115,8 @@ def _deformed(points: Rig, expression: np.ndarray | None, identity: np.ndarray) 
 
 
 def _believed(found: Still, points: Rig, learned: PhotoPrior, count: int, look: np.ndarray | None = None
-              ) -> tuple[View, _Held]:
-    """The view turned, and the channels held, part of the way from `found` to the guess; `count` unknowns."""
+              ) -> tuple[View, _Held, np.ndarray]:
+    """The view turned, and the channels held, part of the way from `found` to the guess (1, C); `count` unknowns."""
     angles = pose.angles_of(found.view.rotation)
     turn, guess = learned.guess(found.target, found.expression, angles, None if look is None else look[None])
     view = _turned(found.view, TURN_BELIEF * turn, points.mean.mean(0))
@@ -105,7 +124,21 @@ def _believed(found: Still, points: Rig, learned: PhotoPrior, count: int, look: 
     precision, centre = np.zeros(count), np.zeros(count)
     precision[rows], precision[-6:-3] = HOLD**-2, HOLD_POSE
     centre[rows] = (1 - BELIEF) * found.expression[0, rows] + BELIEF * guess[0]
-    return view, _Held(precision, centre)
+    return view, _Held(precision, centre), guess
+
+
+def _with_reading(held: _Held, found: Still, reading: Reading, points: Rig) -> _Held:
+    """`held` with the channels of `READ` held most of the way from where they were, or were `found`, to the reading."""
+    precision, centre = held.precision.copy(), held.centre.copy()
+    for name, share in READ.items():
+        if name not in reading.weights or reading.believe <= 0:
+            continue
+        row = points.names.index(name)
+        before = found.expression[0, row]
+        start = centre[row] if precision[row] else before
+        wanted = start + share * reading.believe * (reading.weights[name] - start)
+        precision[row], centre[row] = HOLD**-2, before + np.clip(wanted - before, -FARTHEST, FARTHEST)
+    return _Held(precision, centre)
 
 
 def _turned(view: View, turn: np.ndarray, about: np.ndarray) -> View:

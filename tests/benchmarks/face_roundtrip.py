@@ -27,6 +27,8 @@ from tests.benchmarks.report import Figure
 
 PART = "round trip"
 SEED = 7
+SAMPLES = 8
+"""Of a pixel of a picture."""
 POSE_BAR, CORRELATION_BAR, ABOVE_CHANCE = 2.5, 0.85, 0.2
 CHANNELS = ("jawOpen", "mouthPucker", "mouthSmileLeft", "mouthSmileRight", "eyeBlinkLeft", "eyeBlinkRight",
             "browInnerUp")
@@ -43,8 +45,8 @@ class Returned:
     tracks: list[FaceTrack]
 
 
-def pictures(heads: Heads, blender: Blender, work: Path, model_file: Path, progress: Progress = silent
-             ) -> list[np.ndarray]:
+def pictures(heads: Heads, blender: Blender, work: Path, model_file: Path, progress: Progress = silent, *,
+             samples: int = SAMPLES) -> list[np.ndarray]:
     """(S, S, 3) uint8 pictures of `heads`, drawn by one child process and laid over their backgrounds."""
     rendered = work / "rendered"
     if not _same(heads, work / "heads.npz"):
@@ -52,7 +54,7 @@ def pictures(heads: Heads, blender: Blender, work: Path, model_file: Path, progr
             old.unlink()
         face_heads.save(heads, work / "heads.npz")
     job = {"heads": str(work / "heads.npz"), "face_model": str(model_file.resolve()), "output": str(rendered),
-           "size": SIZE, "samples": 8}
+           "size": SIZE, "samples": samples}
     words = tuple(str(CHILD) if word == str(child_script()) else word for word in blender.command)
     run_job(Blender(words, blender.module), job, work / "job.json", work / "blender.log", progress=progress)
     return [over(read_png(frame_path(rendered, number)), heads.background[number]) for number in range(len(heads))]

@@ -13,6 +13,7 @@ from ml_backend.errors import ArtefactError
 from ml_backend.reconstruct import photo_prior, still
 from ml_backend.reconstruct.appearance import COUNT, appearance
 from ml_backend.reconstruct.fit import first_view
+from ml_backend.reconstruct.mouth_view import HEIGHT, WIDTH
 from ml_backend.reconstruct.points import rig
 from tests.ml.reconstruct_toys import SIZE, head, landmarks, weights
 
@@ -26,7 +27,9 @@ def sample(count: int, seed: int, lag: float) -> learn_still.Sample:
     target = points.mean + shown + random.normal(0, 1e-4, (count, *points.mean.shape))
     look = random.normal(0, 0.1, (2, count, COUNT))
     look[0, :, 0], look[1, :, 0] = angles[:, 1], -angles[:, 1]
-    return learn_still.Sample(target, expression, angles, lag * angles * [0, 1, 0], expression, *look)
+    mouth = np.zeros((count, HEIGHT, WIDTH, 3), np.uint8)
+    return learn_still.Sample(target, expression, angles, lag * angles * [0, 1, 0], expression,
+                              look[0], look[1], mouth)
 
 
 def test_the_guess_finds_the_lag() -> None:
@@ -122,3 +125,37 @@ def test_appearance_is_of_the_face_not_of_its_light_or_place() -> None:
     assert first.shape == (COUNT,)
     assert np.abs(moved - first).mean() < 0.02 and np.abs(lit - first).mean() < 0.02
     assert np.abs(mirrored - first).mean() > 0.1
+
+
+def test_what_was_measured_is_taken_up_again(tmp_path) -> None:
+    made = []
+
+    def make() -> learn_still.Sample:
+        made.append(1)
+        return sample(3, 0, 0.1)
+
+    first, second = (learn_still.kept(tmp_path / "heads.npz", make) for _ in range(2))
+    assert len(made) == 1 and np.array_equal(first.mouth, second.mouth)
+    (tmp_path / "heads.npz").write_bytes(b"broken off")
+    learn_still.kept(tmp_path / "heads.npz", make)
+    assert len(made) == 2
+
+
+def test_guesses_that_the_mouth_s_reader_learns_from_are_of_strangers(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    class Counted:
+        def guess(self, target, *_) -> tuple[None, np.ndarray]:
+            seen.append(len(target))
+            return None, target[:, :1, 0] + np.zeros((1, len(learn_still.GUESSED)))
+
+    def learned(heads: learn_still.Sample, people: learn_still.Sample, _) -> Counted:
+        assert len(heads.angles) == 16 and len(people.angles) == 8 and len(set(heads.target[:, 0, 0])) == 4
+        return Counted()
+
+    monkeypatch.setattr(learn_still, "learn", learned)
+    heads, people = sample(20, 0, 0.1), sample(10, 1, 0.1)
+    heads.target[:, 0, 0] = np.repeat(np.arange(5), 4) * 10 + 1
+    at_heads, at_people = learn_still.crossed(heads, people, rig(head()))
+    assert at_heads.shape == (20, len(learn_still.GUESSED)) and len(at_people) == 10
+    assert np.array_equal(at_heads[:, 0], heads.target[:, 0, 0]) and sum(seen) == 30
