@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -50,6 +50,7 @@ class Texels:
     region : (N,) float32 in [0, 1], how much of the face
     area : (F,) twice the triangles' areas in the model's mean shape, m²
     apart : whether every triangle has texels of its own, which eyes and mouths of some face models have not
+    flat : (F, 3, 2) the triangles' corners in the texture, texels
     """
 
     chart: Chart
@@ -60,6 +61,7 @@ class Texels:
     region: np.ndarray
     area: np.ndarray
     apart: bool = True
+    flat: np.ndarray = field(default_factory=lambda: np.zeros((0, 3, 2)))
 
     def __len__(self) -> int:
         return len(self.inner)
@@ -108,7 +110,7 @@ def face_texels(model: FaceModel, side: int) -> Texels:
     region = np.clip(plain.interpolate(model.region("face")[:, None])[:, 0] * 4, 0, 1)
     area = np.abs(np.cross(flat[:, 1] - flat[:, 0], flat[:, 2] - flat[:, 0])) / 2
     apart = bool((area > TINY).mean() > MOST and area.sum() * MOST < len(here))
-    return Texels(chart, part, eyes | mouth, mouth, dull, region, size, apart)
+    return Texels(chart, part, eyes | mouth, mouth, dull, region, size, apart, flat)
 
 
 def observe(numbers: Sequence[int], view_of: Callable[[int], Posed], texels: Texels, light: np.ndarray,
@@ -133,9 +135,7 @@ def _observed(view: Posed, texels: Texels, light: np.ndarray, base: np.ndarray) 
     facing = -(normal * camera).sum(1) / np.linalg.norm(camera, axis=1)
     # The rig lights what lies in the mouth as if it faced the camera.
     arriving = illumination.irradiance(np.where(texels.mouth[:, None], [0.0, 0.0, -1.0], normal), light)
-    weight = texels.region * view.inside(pixel) * _drawn(view, texels, pixel, camera[:, 2])
-    weight = weight * _spread_out(view, texels)
-    weight = weight * np.where(texels.inner, 1, (facing > FACING) * view.shows_person(pixel))
+    weight = how_seen(view, texels, camera, facing, pixel)
     albedo = view.colours(pixel) / np.maximum(arriving, DARKEST)
     # Where the mesh shows a tongue there may be teeth: that makes it brighter or darker, but not grey.
     plain = base[texels.dull]
@@ -144,6 +144,12 @@ def _observed(view: Posed, texels: Texels, light: np.ndarray, base: np.ndarray) 
     residual = np.clip(albedo - base, -FARTHEST, FARTHEST)
     # An error in the picture is one in the albedo times the light.
     return residual, weight * np.minimum(arriving.mean(1), MOST_LIGHT) ** 2
+
+
+def how_seen(view: Posed, texels: Texels, camera: np.ndarray, facing: np.ndarray, pixel: np.ndarray) -> np.ndarray:
+    """(N,) in [0, 1]: how much `view` shows of each texel, at `camera` (N, 3), cosine `facing` (N,), `pixel` (N, 2)."""
+    weight = texels.region * view.inside(pixel) * _drawn(view, texels, pixel, camera[:, 2]) * _spread_out(view, texels)
+    return weight * np.where(texels.inner, 1, (facing > FACING) * view.shows_person(pixel))
 
 
 def _spread_out(view: Posed, texels: Texels) -> np.ndarray:

@@ -22,6 +22,7 @@ from ml_backend.refine.preview import draw_preview
 from ml_backend.refine.train import FROM_SCRATCH, fine_tune, tail_length
 from ml_backend.take import file_hash
 from ml_backend.talk.picture import composites, crop_size, render
+from ml_backend.talk.recalling import Film, recollect, remember_clip
 from ml_backend.talk.session import Session
 from ml_backend.talk.survey import Hidden, Survey
 from ml_backend.talk.target import Target
@@ -32,6 +33,9 @@ REFINER_FRAMES = 50
 
 BEFORE_AND_AFTER = "refined_preview.png"
 """Picture in the take: a few frames as rendered, and refined below."""
+
+REFINED = "refined"
+"""Folder in the take: the film's frames, refined."""
 
 WEIGHTS = "refiner.safetensors"
 """File in the take: the weights fitted to the clip."""
@@ -99,15 +103,23 @@ def say_unrefined(session: Session, frames: int) -> None:
         session.terminal.say(f"{what} too little to fit the refiner to; the rendering is used as it is.")
 
 
-def refine(session: Session, target: Target, seen: Survey, drawn: FrameFolder) -> tuple[FrameFolder, bool]:
-    """Fit the refiner to the clip and apply it; returns the frames to use and whether they are refined."""
+def refine(session: Session, target: Target, seen: Survey, drawn: FrameFolder, film: Film | None = None
+           ) -> tuple[FrameFolder, bool]:
+    """Refine `drawn`, what `film` shows; returns the frames to use and whether they are refined.
+
+    First what the clip's own frames lacked is given to frames like them; then the network is fitted and applied.
+    """
     if not session.options.refine:
         return drawn, False
     short = len(target.track) < REFINER_FRAMES
     if (short and refiner_weights() is None) or len(target.track) < MIN_FRAMES:
         say_unrefined(session, len(target.track))
         return drawn, False
-    facts = _fit(session, target, _own_frames(session, target, seen), short=short)
+    rgba, made_from = render_fit(session, target)
+    fit = _own_frames(session, target, seen, rgba, made_from)
+    if film is not None and not short and _remember(session, target, seen, fit, rgba):
+        return recollect(session, target, seen, drawn, film, REFINED, BEFORE_AND_AFTER), True
+    facts = _fit(session, target, fit, short=short)
     if facts.get("pass_through", True):
         session.terminal.warn(
             "The refiner was no better than the rendering on the clip's held-out end; the rendering is used as it is."
@@ -116,9 +128,19 @@ def refine(session: Session, target: Target, seen: Survey, drawn: FrameFolder) -
     return _apply(session, drawn), True
 
 
-def _own_frames(session: Session, target: Target, seen: Survey) -> FrameFolder:
+def _remember(session: Session, target: Target, seen: Survey, fit: FrameFolder, rgba: Callable[[int], Path]) -> bool:
+    """Whether a memory of the clip's frames makes its held-out end better."""
+    ends = np.arange(len(fit) - tail_length(len(fit), FROM_SCRATCH.tail), len(fit))
+    unseen = session.take.path(UNSEEN) if target.character.lives else None
+    facts = remember_clip(session, target, seen, fit, rgba, ends, unseen)
+    if facts["used"]:
+        session.facts["refiner"] = {**facts, "pass_through": False}
+    return bool(facts["used"])
+
+
+def _own_frames(session: Session, target: Target, seen: Survey, rgba: Callable[[int], Path], made_from: dict
+                ) -> FrameFolder:
     """The clip's own frames as composites, what is before the face left alone."""
-    rgba, made_from = render_fit(session, target)
     rows = np.arange(min(len(target.track), FIT_FRAMES))
     return composites(session, "fit_composites", "Composing the clip's own frames", rgba, target,
                       PlateFrames(target.frames, rows), {**made_from, "survey": session.take.key("survey")},
@@ -149,7 +171,7 @@ def _fit(session: Session, target: Target, fit: FrameFolder, *, short: bool) -> 
 def _apply(session: Session, drawn: FrameFolder) -> FrameFolder:
     """The frames `drawn`, refined."""
     options, take = session.options, session.take
-    folder = take.path("refined")
+    folder = take.path(REFINED)
 
     def paint(progress):
         report = apply(drawn, take.path(WEIGHTS), folder, progress=progress, strength=options.refine_strength,
@@ -160,5 +182,5 @@ def _apply(session: Session, drawn: FrameFolder) -> FrameFolder:
 
     settings = {"composites": take.key("composites"), "refiner": take.key("refiner"),
                 "strength": options.refine_strength}
-    session.stage("refined", "Refining", settings, ["refined", BEFORE_AND_AFTER], paint)
+    session.stage(REFINED, "Refining", settings, [REFINED, BEFORE_AND_AFTER], paint)
     return FrameFolder.open(folder)

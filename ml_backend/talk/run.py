@@ -28,6 +28,7 @@ from ml_backend.talk.donor import check_donor
 from ml_backend.talk.extras import Parts, write_extras
 from ml_backend.talk.options import TalkOptions, check
 from ml_backend.talk.photo import photo_film
+from ml_backend.talk.recalling import Film
 from ml_backend.talk.session import Session
 from ml_backend.talk.speaking import choose_plates, perform, personal_weights
 from ml_backend.talk.summary import summary
@@ -151,7 +152,7 @@ def _clip_film(session: Session, speech: Speech) -> Performance:
         session, "composites", "Composing", rgba, target, behind,
         {"rgba": take.key("frames_rgba"), "plates": take.key("plate_frames"), "survey": take.key("survey")}, hidden,
     )
-    faces, refined = refining.refine(session, target, seen, drawn)
+    faces, refined = refining.refine(session, target, seen, drawn, Film(performance, plates))
     frames = film.full_frames(target, behind, rgba, faces, refined=refined, hidden=hidden)
     film.make_film(
         session,
@@ -178,6 +179,8 @@ def _clip_film(session: Session, speech: Speech) -> Performance:
 
 def _report(session: Session, speech: Speech, performance: Performance, seconds: float) -> dict:
     take, options = session.take, session.options
+    # Only of processes that have ended does the system tell how much they took.
+    session.close()
     mebibyte = 1024.0
     report = {
         "parley": __version__,

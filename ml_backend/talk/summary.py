@@ -11,7 +11,8 @@ STAGES = {
     "motion": "motion", "plates": "plates", "plate_frames": "plates", "whole_plates": "plates", "survey": "plates",
     "photo": "photo", "frames_rgba": "rendering", "fit_rgba": "rendering", "fit_rgba_end": "rendering",
     "unseen_character": "character", "composites": "composing", "fit_composites": "composing",
-    "refiner": "fitting the refiner", "refined": "refining", "film": "writing", "crop_film": "writing",
+    "recall": "fitting the refiner", "refiner": "fitting the refiner", "refined": "refining", "film": "writing",
+    "crop_film": "writing",
     "sequences": "writing", "scene": "scene",
 }
 SHOWN = 3

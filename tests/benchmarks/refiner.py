@@ -1,7 +1,8 @@
 """The refiner's figures: ``python -m tests.benchmarks refiner --data FOLDER [--minutes 2 …] [--out FOLDER]``.
 
 People the general weights never saw. Fitted to the first 12 s (or 60 %) of a clip, tested on what follows, with its own
-tracked performance: the composite as it is, general weights alone, fitted (from general weights as well if wanted).
+tracked performance: the composite as it is, general weights alone, fitted (from general weights as well if wanted), and
+as films are made, with the memory of the clip's frames.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import cv2
 import numpy as np
 
 from ml_backend.config import head_model, refiner_weights
-from ml_backend.data.frames import read_png
-from ml_backend.face_model.model import load
+from ml_backend.data.frames import encode_png, frame_path, read_png, write_whole
+from ml_backend.face_model.model import FaceModel, load
 from ml_backend.motion.curve import draw_curve
 from ml_backend.refine.apply import apply
 from ml_backend.refine.general import cell, mouth_box
 from ml_backend.refine.train import RefineReport, fine_tune
 from tests.benchmarks.refiner_clips import CLIPS, RefinerClip, load_clip
+from tests.benchmarks.refiner_memory import recollect
 from tests.benchmarks.refiner_quality import Found, found, judge
 from tests.benchmarks.report import failures, table
 
@@ -37,9 +39,10 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks refiner", description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder with clips/")
     parser.add_argument("--clip", action="append", choices=CLIPS, help="only this clip; may be given several times")
-    parser.add_argument("--minutes", type=float, nargs="+", default=[2.0], help="budgets of the fine-tunings")
+    parser.add_argument("--minutes", type=float, nargs="*", default=[2.0], help="budgets of the fine-tunings")
     parser.add_argument("--steps", type=int, help="of a fine-tuning at most: on a busy machine a budget says little")
-    parser.add_argument("--general", type=Path, default=refiner_weights(), help="general weights (the embedded ones)")
+    parser.add_argument("--general", type=lambda word: None if word == "none" else Path(word),
+                        default=refiner_weights(), help="general weights (the embedded ones), or none")
     parser.add_argument("--from-general", action="store_true", help="also fit from the general weights")
     parser.add_argument("--size", type=int, default=256, help="pixels of a crop at most")
     parser.add_argument("--identity", default="auto", choices=("auto", "arcface", "embedded"))
@@ -55,7 +58,7 @@ def main(words: list[str]) -> int:
     model, figures, rows, mouths = load(head_model()), [], [], []
     for name in options.clip or CLIPS:
         clip = load_clip(options.data, name, model, options.cache, options.size)
-        ways = systems(clip, options)
+        ways = systems(clip, options, model)
         rows += [{"clip": name, "system": system, **one.row()} for system, one in ways.items()]
         last = list(ways.values())[-1]
         judged = judge(name, ways["raw"], last)
@@ -70,7 +73,7 @@ def main(words: list[str]) -> int:
     return 1 if missed else 0
 
 
-def systems(clip: RefinerClip, options: argparse.Namespace) -> dict[str, Found]:
+def systems(clip: RefinerClip, options: argparse.Namespace, model: FaceModel) -> dict[str, Found]:
     """What each way to refine makes of the test part; the last one is judged."""
     out = {"raw": found(clip, list(clip.split(False)[0]))}
     ways: list[tuple[str, float, Path | None]] = []
@@ -78,13 +81,25 @@ def systems(clip: RefinerClip, options: argparse.Namespace) -> dict[str, Found]:
         ways += [("general", 0.0, options.general)]
         ways += [(f"general + {minutes:g} min", minutes, options.general) for minutes in options.minutes
                  if options.from_general]
-    # As films are made.
     ways += [(f"fitted {minutes:g} min", minutes, None) for minutes in options.minutes]
     for name, minutes, general in ways:
         out[name] = fitted(clip, name, minutes, general, options)
         sys.stdout.write(f"{clip.name} {name}: {out[name].row()}\n")
         sys.stdout.flush()
+    # As films are made.
+    out["memory"] = remembered(clip, options.out / f"{clip.name} memory", model)
     return out
+
+
+def remembered(clip: RefinerClip, folder: Path, model: FaceModel) -> Found:
+    """By the memory of the clip's own frames; they are written into `folder`."""
+    made = recollect(clip, model)
+    sys.stdout.write(f"{clip.name} memory: {made.remembered.as_dict()}, {made.fitting:.0f} s of the processor, "
+                     f"{made.each:.3f} s a frame\n")
+    folder.mkdir(parents=True, exist_ok=True)
+    for t, frame in enumerate(made.frames):
+        write_whole(frame_path(folder, t), encode_png(frame))
+    return found(clip, made.frames, made.wall, made.fitting)
 
 
 def fitted(clip: RefinerClip, name: str, minutes: float, general: Path | None, options: argparse.Namespace) -> Found:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from ml_backend.artefacts import character
+from ml_backend.artefacts.character import Character
 from ml_backend.artefacts.schema import load_npz, save_npz
 from ml_backend.background.composite import FEATHER, composite, face_mask
 from ml_backend.background.warp import crop_resize
@@ -17,22 +18,41 @@ from ml_backend.data.video import extract_frames
 from ml_backend.face_model.model import FaceModel
 from ml_backend.prepare.drawing import FaceDrawing
 from ml_backend.prepare.faces import part
+from ml_backend.reconstruct.recall_frames import FaceMap, face_map
 from ml_backend.reconstruct.texture import CHARACTER_FILE, make_character
 from ml_backend.reconstruct.track import track_with_cuts
 from ml_backend.reconstruct.unseen import unseen_character
+from ml_backend.refine.recalling import Acted
 from ml_backend.refine.train import FROM_SCRATCH, tail_length
 
 CLIPS = ("halfbody_20s", "interview_two_faces_17s", "cspan_61s", "st_andrew_clip_2", "news_3")
 FIT_SECONDS, FIT_SHARE, LEAST_TEST, TEST_FRAMES = 12.0, 0.6, 40, 100
-SCHEMA, VERSION = "parley.benchmark.refiner", 2
+SCHEMA, VERSION = "parley.benchmark.refiner", 3
 LEAST, MOST = 192, 512
+
+
+@dataclass(frozen=True)
+class DrawnClip:
+    """How a clip was drawn: by the person's character `own` (T, S, S, 4), and by one that doesn't know the end of what
+    is fitted to, `unseen` (fit, S, S, 4); expressions and poses; the character's geometry."""
+
+    own: np.ndarray
+    unseen: np.ndarray
+    acted: Acted
+    person: Character
+
+    def face(self, model: FaceModel) -> FaceMap:
+        """Over the crops."""
+        found = face_map(model, self.person, self.own.shape[1])
+        assert found is not None
+        return found
 
 
 @dataclass(frozen=True)
 class RefinerClip:
     """Composites (T, S, S, 3) and real crops, uint8, landmarks in them (T, 478, 2); the first `fit` are for fitting.
 
-    `masks` (T, S, S) uint8 say how much of the drawn face shows.
+    `masks` (T, S, S) uint8 say how much of the drawn face shows. `drawn`: what it was drawn with, None in tests.
     """
 
     name: str
@@ -41,6 +61,7 @@ class RefinerClip:
     landmarks: np.ndarray
     fit: int
     masks: np.ndarray
+    drawn: DrawnClip | None = None
 
     def split(self, fitting: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Composites, real crops and landmarks of either part."""
@@ -55,11 +76,19 @@ def load_clip(data: Path, name: str, model: FaceModel, cache: Path, most: int = 
         save_npz(path, SCHEMA, VERSION, _drawn(data / "clips" / f"{name}.mp4", model, cache / f"refiner_{name}", most),
                  compress=False)
     found = load_npz(path, SCHEMA, VERSION)
-    # Composed here, as a film is composed today.
-    made = [composite(a, b) for a, b in zip(found["rgba"], found["real"], strict=True)]
+    # Composed here, as a film is composed today; as in a film, the held-out end of what is fitted to is drawn by a
+    # character that doesn't know it.
+    rgba, fit = found["own"].copy(), int(found["fit"])
+    ends = slice(fit - tail_length(fit, FROM_SCRATCH.tail), fit)
+    rgba[ends] = found["unseen"][ends]
+    made = [composite(a, b) for a, b in zip(rgba, found["real"], strict=True)]
     size = found["real"].shape[1]
-    masks = np.stack([(255 * face_mask(rgba[..., 3], FEATHER * size)).astype(np.uint8) for rgba in found["rgba"]])
-    return RefinerClip(name, np.stack(made), found["real"], found["landmarks"], int(found["fit"]), masks)
+    masks = np.stack([(255 * face_mask(one[..., 3], FEATHER * size)).astype(np.uint8) for one in rgba])
+    person = Character(**{field.name: found[f"person_{field.name}"] for field in fields(Character)
+                          if f"person_{field.name}" in found})
+    acted = Acted(list(map(str, found["names"])), found["expression"], found["pose"])
+    drawn = DrawnClip(found["own"], found["unseen"], acted, person)
+    return RefinerClip(name, np.stack(made), found["real"], found["landmarks"], fit, masks, drawn)
 
 
 def _drawn(path: Path, model: FaceModel, folder: Path, most: int) -> dict[str, np.ndarray]:
@@ -70,16 +99,17 @@ def _drawn(path: Path, model: FaceModel, folder: Path, most: int) -> dict[str, n
     make_character(part(track, slice(0, fit)), frames[0:fit], model, folder)
     drawing = FaceDrawing(model, character.load(folder / CHARACTER_FILE), folder)
     size = int(min(most, max(LEAST, 64 * round(float(track.crop[2]) / 64))) // 32 * 32)
-    by = dict.fromkeys(range(len(track)), drawing)
+    others = drawing
     if drawing.character.lives:
-        # As in a film: the held-out end of what is fitted to is drawn by a character that doesn't know it.
         away = np.arange(fit - tail_length(fit, FROM_SCRATCH.tail), fit)
         made = unseen_character(part(track, slice(0, fit)), frames[0:fit], model, folder / "unseen", away)
-        by |= dict.fromkeys(away.tolist(), FaceDrawing(model, made, folder / "unseen"))
-    rgba = [by[t].draw(np.clip(track.expression[t], 0, 1), track.pose()[t], size) for t in range(len(track))]
+        others = FaceDrawing(model, made, folder / "unseen")
+    own, unseen = (np.stack([by.draw(np.clip(track.expression[t], 0, 1), track.pose()[t], size) for t in range(count)])
+                   for by, count in ((drawing, len(track)), (others, fit)))
     real = [crop_resize(frames[t], track.crop, size) for t in range(len(track))]
     landmarks = (track.landmarks[..., :2] - track.crop[:2]) * (size / float(track.crop[2]))
     shutil.rmtree(folder)
-    return {"rgba": np.stack(rgba), "real": np.stack(real), "landmarks": landmarks.astype(np.float32),
-            "fit": np.array(fit)}
-
+    person = {f"person_{field.name}": getattr(drawing.character, field.name) for field in fields(Character)}
+    return {"own": own, "unseen": unseen, "real": np.stack(real), "landmarks": landmarks.astype(np.float32),
+            "fit": np.array(fit), "expression": track.expression, "pose": track.pose(),
+            "names": np.array(list(map(str, track.expression_names))), **person}

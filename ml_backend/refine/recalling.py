@@ -1,0 +1,147 @@
+"""What a clip's frames lacked as rendered, remembered, judged on the clip's held-out end, and given to a film's frames.
+
+A character knows the frames it was made of, so that what it lacks there is less than what it lacks elsewhere, and
+nothing of it can be tested on frames it knows. So the memory is judged with a character made without the clip's end:
+what that one lacked in the frames before it must make its rendering of the end better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ml_backend.metrics.image import Quality, measure
+from ml_backend.progress import Progress, silent
+from ml_backend.reconstruct.recall import POSE_NAMES, Recall, described, learn
+from ml_backend.reconstruct.recall_frames import Drawn, FaceMap, recalled
+from ml_backend.refine.config import TrainOptions
+from ml_backend.refine.judging import judged
+from ml_backend.refine.losses import feature_weights
+
+MOST_SHARE, LEAST_SHARE = 1.0, 0.1
+"""Of what is recalled that is given to a region of the face; below the least it is not worth it."""
+NOTHING = 1e-6
+DrawnBy = Callable[[int], Drawn]
+"""Of a frame's number to its pictures."""
+
+
+@dataclass(frozen=True)
+class Acted:
+    """How T frames were drawn.
+
+    Attributes
+    ----------
+    names : K expressions
+    expression : (T, K) weights
+    pose : (T, 6) rad and m
+    """
+
+    names: list[str]
+    expression: np.ndarray
+    pose: np.ndarray
+
+    def described(self, names: np.ndarray) -> np.ndarray:
+        """(T, P) float32 features `names`; see `ml_backend.reconstruct.recall.described`."""
+        return described(names, self.names, self.expression, self.pose[:, :3])
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What became of a memory.
+
+    Attributes
+    ----------
+    recall : the memory, None where it makes the held-out end no better
+    shares : of mouth, eyes and skin, how much of what is recalled they are given
+    before, after : the end without and with it; None where there were too few frames
+    """
+
+    recall: Recall | None
+    shares: tuple[float, ...]
+    before: Quality | None
+    after: Quality | None
+
+    def as_dict(self) -> dict:
+        """JSON-ready."""
+        return {"used": self.recall is not None, "shares": [round(share, 3) for share in self.shares],
+                "before": self.before and self.before.as_dict(), "after": self.after and self.after.as_dict()}
+
+
+def remember(face: FaceMap, acted: Acted, own: DrawnBy, unseen: DrawnBy, ends: np.ndarray, landmarks: np.ndarray | None,
+             progress: Progress = silent) -> Remembered:
+    """Remember what frames lacked, if that makes others better.
+
+    Parameters
+    ----------
+    face : of the person
+    acted : of the T frames
+    own : a frame as drawn with the film's character
+    unseen : a frame as drawn with a character made without the `ends`
+    ends : numbers of the frames that are held out
+    landmarks : (T, 478, 2) in the crop, pixels; None = not known
+    progress : called with frames done and in total
+    """
+    everything = np.arange(len(acted.expression))
+    names, rows = np.array([*acted.names, *POSE_NAMES]), np.setdiff1d(everything, ends)
+    values, total, done = acted.described(names), 2 * len(everything), [0]
+
+    def counted(drawn: DrawnBy) -> DrawnBy:
+        def one(index: int) -> Drawn:
+            picture = drawn(index)
+            done[0] += 1
+            progress(min(done[0], total), total)
+            return picture
+        return one
+
+    tested = _learn(face, acted, names, values, counted(unseen), rows)
+    if tested is None or not len(ends):
+        return Remembered(None, (), None, None)
+    frames = [counted(unseen)(int(index)) for index in ends]
+    tested, shares = _trusted(face, acted, tested, values, frames, ends)
+    made = [give(face, tested, amounts, frame, acted, int(index))
+            for frame, amounts, index in zip(frames, tested.amounts(values[ends]), ends, strict=True)]
+    points = None if landmarks is None else landmarks[ends]
+    before, after = (_quality(pictures, frames, points) for pictures in ([one.composite for one in frames], made))
+    worse = judged(after) >= judged(before) or after.psnr < before.psnr or after.ssim < before.ssim
+    recall = None if worse else _learn(face, acted, names, values, counted(own), everything)
+    return Remembered(None if recall is None else replace(recall, trust=tested.trust), shares, before, after)
+
+
+def give(face: FaceMap, recall: Recall, amounts: np.ndarray, frame: Drawn, acted: Acted, index: int) -> np.ndarray:
+    """(S, S, 3) uint8: the composite of `frame`, drawn as `acted` says for `index`, with what it lacks."""
+    lacking = face.paint(recall.at(amounts), acted.expression[index], acted.pose[index])
+    return recalled(frame.composite, lacking, frame.shown)
+
+
+def _learn(face: FaceMap, acted: Acted, names: np.ndarray, values: np.ndarray, drawn: DrawnBy, rows: np.ndarray
+           ) -> Recall | None:
+    seen = face.observe(lambda place: drawn(int(rows[place])), acted.expression[rows], acted.pose[rows])
+    return learn(names, values[rows], seen, face.side)
+
+
+def _trusted(face: FaceMap, acted: Acted, recall: Recall, values: np.ndarray, frames: Sequence[Drawn], ends: np.ndarray
+             ) -> tuple[Recall, tuple[float, ...]]:
+    """`recall` with the share of it in each region that is best for `frames`, the `ends`; and these shares."""
+    regions = face.regions()
+    along, across = np.zeros(len(regions)), np.full(len(regions), NOTHING)
+    for frame, amounts, index in zip(frames, recall.amounts(values[ends]), ends, strict=True):
+        lacked, weight = face.lacking(frame, acted.expression[index], acted.pose[index])
+        said, weight = recall.at(amounts), weight.astype(np.float32)
+        for number, region in enumerate(regions):
+            along[number] += float((weight * (said * lacked).sum(1))[region].sum())
+            across[number] += float((weight * (said * said).sum(1))[region].sum())
+    best = np.clip(along / across, 0, MOST_SHARE)
+    shares = np.where(best < LEAST_SHARE, 0, best)
+    trust = np.zeros(len(face.texels), np.float32)
+    for share, region in zip(shares, regions, strict=True):
+        trust[region] = share
+    return replace(recall, trust=trust), tuple(float(share) for share in shares)
+
+
+def _quality(pictures: Sequence[np.ndarray], frames: Sequence[Drawn], landmarks: np.ndarray | None) -> Quality:
+    options, shape = TrainOptions(), (frames[0].real.shape[0], frames[0].real.shape[1])
+    weights = [np.ones(shape, np.float32)] * len(frames) if landmarks is None else [
+        feature_weights(points, shape, mouth=options.mouth_weight, eyes=options.eye_weight) for points in landmarks]
+    return measure(pictures, [frame.real for frame in frames], weights, landmarks)
