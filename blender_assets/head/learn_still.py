@@ -1,7 +1,7 @@
 """How single pictures mislead: ``python -m blender_assets.head.learn_still WORK LANDMARKS INDEX``.
 
-Writes `still.npz` and `mouth.npz` (see `learn_mouth`) beside the head. The clips themselves lie where the INDEX names
-them. What is drawn and measured stays in WORK: the same command takes up what an earlier one left there.
+Writes `still.npz` and `mouth.safetensors` (see `learn_mouth`) beside the head. The clips themselves lie where the INDEX
+names them. What is drawn and measured stays in WORK: the same command takes up what an earlier one left there.
 
 Random heads are drawn by Blender as for the round-trip benchmark, but with another seed, and tracked like photos; ridge
 regression on principal components tells from the solved picture by how much the pose is off and what some expressions

@@ -8,19 +8,25 @@ from (a hand, a microphone), the reader isn't believed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
-from ml_backend.artefacts.schema import load_npz, require, save_npz
+from ml_backend.artefacts.schema import require
 from ml_backend.config import head_model
+from ml_backend.errors import ArtefactError
 from ml_backend.reconstruct.mouth_view import HEIGHT, WIDTH
 from ml_backend.reconstruct.points import Rig
 
 SCHEMA, VERSION = "parley.mouth_reader", 1
+TOLD = ("expression_names", "names", "guessed", "strides")
+"""What the file's metadata hold, as JSON; the rest are tensors."""
 SAME = 1e-6
 SPREAD = 0.03
 """Share of full brightness added to a view's contrast, by which it is divided."""
@@ -159,7 +165,7 @@ def likeness(views: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def beside(model: Path) -> Path:
     """The file that belongs to the face model at `model`."""
-    return model.with_name("mouth.npz")
+    return model.with_name("mouth.safetensors")
 
 
 def reader_of(points: Rig) -> MouthReader | None:
@@ -179,19 +185,19 @@ def _embedded() -> MouthReader | None:
 
 
 def save(reader: MouthReader, path: Path) -> None:
-    """Write `reader` to `path`, its numbers as float16 but for the landmarks and the likeness."""
-    exact = ("mean", "unlike", "limit")
-    arrays = {name: value.astype(np.float32 if name in exact else np.float16) if value.dtype.kind == "f" else value
-              for name, value in vars(reader).items() if isinstance(value, np.ndarray)}
+    """Write `reader` to `path`, safetensors, its numbers as float16 but for the landmarks and the likeness."""
+    exact, facts = ("mean", "unlike", "limit"), {"schema": SCHEMA, "version": str(VERSION)}
+    facts |= {name: json.dumps(np.asarray(getattr(reader, name)).tolist()) for name in TOLD}
+    arrays = {name: value.astype(np.float32 if name in exact else np.float16)
+              for name, value in vars(reader).items() if isinstance(value, np.ndarray) and name not in TOLD}
     for place, (kernel, shift) in enumerate(zip(reader.kernels, reader.shifts, strict=True)):
         arrays |= {f"kernel_{place}": kernel.astype(np.float16), f"shift_{place}": shift.astype(np.float16)}
-    save_npz(path, SCHEMA, VERSION, arrays | {"strides": np.array(reader.strides)})
+    save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, path, facts)
 
 
 def load(path: Path) -> MouthReader:
     """The network at `path`; raises `ArtefactError` if it is none."""
-    arrays = load_npz(path, SCHEMA, VERSION)
-    arrays = {name: value.astype(np.float32) if value.dtype.kind == "f" else value for name, value in arrays.items()}
+    arrays = _read(path)
     single = [name for name in MouthReader.__dataclass_fields__ if name not in ("kernels", "strides", "shifts")]
     strides = tuple(int(stride) for stride in arrays.get("strides", ()))
     wanted = [*single, *(f"{part}_{place}" for place in range(len(strides)) for part in ("kernel", "shift"))]
@@ -202,6 +208,19 @@ def load(path: Path) -> MouthReader:
     found = MouthReader(kernels=kernels, strides=strides, shifts=shifts, **{name: arrays[name] for name in single})
     _check(found, path)
     return found
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """What the file at `path` holds, tensors as float32."""
+    try:
+        with safe_open(path, "np") as file:
+            facts = file.metadata() or {}
+            require((facts.get("schema"), facts.get("version")) == (SCHEMA, str(VERSION)), path,
+                    f"it holds no {SCHEMA} of version {VERSION}")
+            arrays = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
+        return arrays | {name: np.array(json.loads(facts[name])) for name in TOLD if name in facts}
+    except (OSError, SafetensorError, ValueError) as error:
+        raise ArtefactError(f"{path} can't be read as {SCHEMA} ({error}); make it again.") from error
 
 
 def _check(found: MouthReader, path: Path) -> None:

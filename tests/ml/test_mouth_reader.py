@@ -87,7 +87,7 @@ def test_views_unlike_any_other_are_not_believed(reader: MouthReader) -> None:
 
 
 def test_files_return_and_damaged_ones_are_named(reader: MouthReader, tmp_path) -> None:
-    path, some = tmp_path / "mouth.npz", mouths(3, 6)
+    path, some = tmp_path / "mouth.safetensors", mouths(3, 6)
     mouth_reader.save(reader, path)
     again = mouth_reader.load(path)
     assert again.read(some.views, some.expression, some.angles, some.guess)[0] == pytest.approx(
