@@ -27,7 +27,6 @@ from ml_backend.reconstruct.points import Rig
 SCHEMA, VERSION = "parley.mouth_reader", 1
 TOLD = ("expression_names", "names", "guessed", "strides")
 """What the file's metadata hold, as JSON; the rest are tensors."""
-SAME = 1e-6
 SPREAD = 0.03
 """Share of full brightness added to a view's contrast, by which it is divided."""
 SCALE = 2.0
@@ -171,11 +170,7 @@ def beside(model: Path) -> Path:
 def reader_of(points: Rig) -> MouthReader | None:
     """The network for this face model, or None if none was learned for it or some of its landmarks are not seen."""
     found = _embedded()
-    if found is None or found.mean.shape != points.mean.shape:
-        return None
-    if [str(name) for name in found.expression_names] != points.names:
-        return None
-    return found if np.abs(found.mean - points.mean).max() < SAME else None
+    return found if found is not None and points.is_of(found.mean, found.expression_names) else None
 
 
 @lru_cache(maxsize=1)

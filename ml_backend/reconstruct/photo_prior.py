@@ -26,7 +26,6 @@ TURN_UNIT = 0.1
 """Radians: unit of the guessed turn."""
 SEEN_YAW = 2.0
 """Scale of the yaw's sine, by which the picture's features count once more."""
-SAME = 1e-6
 
 
 @dataclass(frozen=True)
@@ -100,11 +99,7 @@ def beside(model: Path) -> Path:
 def prior_of(points: Rig) -> PhotoPrior | None:
     """The map for this face model, or None if none was learned for it or some of its landmarks are not seen."""
     found = _embedded()
-    if found is None or found.mean.shape != points.mean.shape:
-        return None
-    if [str(name) for name in found.expression_names] != points.names:
-        return None
-    return found if np.abs(found.mean - points.mean).max() < SAME else None
+    return found if found is not None and points.is_of(found.mean, found.expression_names) else None
 
 
 @lru_cache(maxsize=1)

@@ -12,6 +12,8 @@ import numpy as np
 from ml_backend.face_model.model import FaceModel
 
 COUNT = 478
+SAME = 1e-6
+"""Metres by which the landmarks of one and the same head may differ."""
 IRIS_RIGHT, IRIS_LEFT = 468, 473
 OUTLINE = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176,
            149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)
@@ -74,6 +76,11 @@ class Rig:
         """(P, 2) rows of those `pairs` of which the model knows both ends."""
         both = [self.rows(pair) for pair in pairs]
         return np.array([ends for ends in both if len(ends) == 2], int).reshape(-1, 2)
+
+    def is_of(self, mean: np.ndarray, names: np.ndarray) -> bool:
+        """Whether landmarks `mean` (L, 3) metres and expression `names` (K,) are this rig's: what was learned fits."""
+        same = mean.shape == self.mean.shape and [str(name) for name in names] == self.names
+        return same and bool(np.abs(mean - self.mean).max() < SAME)
 
 
 def rig(model: FaceModel, measured: np.ndarray | None = None) -> Rig:
