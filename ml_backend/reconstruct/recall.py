@@ -8,7 +8,7 @@ to nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,7 @@ class Recall:
     sheets : (M, N, 3) float16, display colours
     trust : (N,) float32, how much of what is recalled is to be used
     side : () int32, of the texture
+    soft : () bool, whether what lies in the mouth is freed of specks afterwards
     """
 
     names: np.ndarray
@@ -49,6 +50,7 @@ class Recall:
     sheets: np.ndarray
     trust: np.ndarray
     side: np.ndarray
+    soft: np.ndarray = field(default_factory=lambda: np.array(False))
 
     def amounts(self, values: np.ndarray) -> np.ndarray:
         """(T, M) float32 amounts of the sheets at features `values` (T, P)."""

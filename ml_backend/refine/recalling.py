@@ -100,19 +100,38 @@ def remember(face: FaceMap, acted: Acted, own: DrawnBy, unseen: DrawnBy, ends: n
         return Remembered(None, (), None, None)
     frames = [counted(unseen)(int(index)) for index in ends]
     tested, shares = _trusted(face, acted, tested, values, frames, ends)
-    made = [give(face, tested, amounts, frame, acted, int(index))
-            for frame, amounts, index in zip(frames, tested.amounts(values[ends]), ends, strict=True)]
-    points = None if landmarks is None else landmarks[ends]
-    before, after = (_quality(pictures, frames, points) for pictures in ([one.composite for one in frames], made))
+    before, after, soft = _judged(face, acted, tested, values, frames, ends, landmarks)
     worse = judged(after) >= judged(before) or after.psnr < before.psnr or after.ssim < before.ssim
     recall = None if worse else _learn(face, acted, names, values, counted(own), everything)
-    return Remembered(None if recall is None else replace(recall, trust=tested.trust), shares, before, after)
+    if recall is not None:
+        recall = replace(recall, trust=tested.trust, soft=np.array(soft))
+    return Remembered(recall, shares, before, after)
+
+
+def _judged(face: FaceMap, acted: Acted, recall: Recall, values: np.ndarray, frames: Sequence[Drawn], ends: np.ndarray,
+            landmarks: np.ndarray | None) -> tuple[Quality, Quality, bool]:
+    """The `ends` without and with `recall`, and whether they are better with the mouth freed of specks, too."""
+    made = [give(face, recall, amounts, frame, acted, int(index))
+            for frame, amounts, index in zip(frames, recall.amounts(values[ends]), ends, strict=True)]
+    clean = [face.despeckled(picture, acted.expression[index], acted.pose[index])
+             for picture, index in zip(made, ends, strict=True)]
+    points = None if landmarks is None else landmarks[ends]
+    before, after, softer = (_quality(pictures, frames, points)
+                             for pictures in ([one.composite for one in frames], made, clean))
+    soft = softer.psnr > after.psnr and _unlike(softer) < _unlike(after)
+    return before, softer if soft else after, soft
 
 
 def give(face: FaceMap, recall: Recall, amounts: np.ndarray, frame: Drawn, acted: Acted, index: int) -> np.ndarray:
     """(S, S, 3) uint8: the composite of `frame`, drawn as `acted` says for `index`, with what it lacks."""
-    lacking = face.paint(recall.at(amounts), acted.expression[index], acted.pose[index])
-    return recalled(frame.composite, lacking, frame.shown)
+    expression, pose = acted.expression[index], acted.pose[index]
+    found = recalled(frame.composite, face.paint(recall.at(amounts), expression, pose), frame.shown)
+    return face.despeckled(found, expression, pose) if recall.soft else found
+
+
+def _unlike(quality: Quality) -> float:
+    """How many times sharper or softer the mouth is than the real one, as a logarithm; NaN where that is not known."""
+    return abs(float(np.log(max(quality.mouth_sharpness, NOTHING))))
 
 
 def _learn(face: FaceMap, acted: Acted, names: np.ndarray, values: np.ndarray, drawn: DrawnBy, rows: np.ndarray

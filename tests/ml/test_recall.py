@@ -95,6 +95,18 @@ def test_what_is_painted_is_read_at_the_same_place(face: FaceMap) -> None:
     assert not face.lacking(nothing, acted.expression[0], acted.pose[0])[1].any(), "a hand before the face"
 
 
+def test_specks_go_inside_the_mouth_and_nowhere_else(face: FaceMap) -> None:
+    acted = moving(20)
+    wide = int(acted.expression[:, acted.names.index("jawOpen")].argmax())
+    drawn = acted.expression[wide], acted.pose[wide]
+    mouth = face.paint(np.repeat(face.texels.mouth[:, None], 3, 1), *drawn)[..., 0] > 0.5
+    assert mouth.sum() > 8
+    specks = np.full((SIZE, SIZE, 3), 150, np.uint8)
+    specks[::3, ::3] = 0
+    found = face.despeckled(specks, *drawn)
+    assert (found[mouth] == 150).all() and np.array_equal(found[~mouth], specks[~mouth])
+
+
 @pytest.mark.parametrize("helps", [True, False])
 def test_a_memory_is_used_only_where_it_helps_the_end(face: FaceMap, helps: bool) -> None:
     """The real face reddens as the mouth opens, which the rendering doesn't show; or only before the held-out end."""
