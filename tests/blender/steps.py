@@ -57,7 +57,11 @@ def add_head(state: dict[str, Any]) -> str:
     assert bpy.ops.parley.add_head() == {"FINISHED"}
     state["mesh"] = next(item.name for item in bpy.data.objects if item.type == "MESH" and item.data.shape_keys
                          and len(item.data.shape_keys.key_blocks) > 50)
-    return f"{len(bpy.data.objects[state['mesh']].data.shape_keys.key_blocks) - 1} shape keys"
+    keys = bpy.data.objects[state["mesh"]].data.shape_keys
+    driven = len(keys.animation_data.drivers)
+    if any(not driver.driver.is_valid for driver in keys.animation_data.drivers):
+        raise AssertionError("A driver of the head's shape keys is invalid.")
+    return f"{len(keys.key_blocks) - 1 - driven} shape keys"
 
 
 def animate(state: dict[str, Any]) -> str:
