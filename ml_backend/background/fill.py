@@ -17,7 +17,8 @@ AROUND = 0.2
 """Of a head's length: within this is looked at in which direction the room goes on."""
 EDGE = (0.03, 0.1)
 """Of a head's length: up to the first depth OpenCV's inpainting goes on with the room's edges, beyond the second the
-mirror shows its patterns: on rings hidden for a trial the one is nearer the truth below .1, the other beyond."""
+mirror shows its patterns. On rings hidden for a trial in two clips the one is nearer the truth up to .1; at .15 the
+other is in one of the two."""
 INPAINT_RADIUS = 5
 NEAREST, AGREEING = 2, 3
 """Powers by which a near mirror outweighs a far one, and one along a room's edges one across them."""

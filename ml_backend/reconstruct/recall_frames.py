@@ -127,14 +127,17 @@ class FaceMap:
         samples = cv2.remap(texture, field[..., 0], field[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         return cv2.resize(samples, (self.size, self.size), interpolation=cv2.INTER_AREA)
 
-    def despeckled(self, picture: np.ndarray, expression: np.ndarray, pose: np.ndarray) -> np.ndarray:
-        """`picture` (S, S, 3) uint8 with the median of its neighbours at each pixel that shows the mouth's inside.
+    def despeckled(self, picture: np.ndarray, shown: np.ndarray, expression: np.ndarray, pose: np.ndarray
+                   ) -> np.ndarray:
+        """`picture` (S, S, 3) uint8 with the median of its neighbours at each pixel that shows the mouth's inside, as
+        far as the rendering is `shown` (S, S) there.
 
         Where teeth, tongue and gums meet, a pixel may show another of them than the mesh says, and lacks what that
         would: dark specks along their outlines.
         """
         inside = self.paint(np.repeat(self.texels.mouth[:, None], 3, 1), expression, pose)
-        return np.where(inside > 0.5, cv2.medianBlur(picture, 3), picture)
+        change = cv2.medianBlur(picture, 3).astype(np.float32) - picture
+        return (picture + change * (inside > 0.5) * shown[..., None] + 0.5).astype(np.uint8)
 
     def regions(self) -> Sequence[np.ndarray]:
         """(N,) bool each: mouth, eyes, skin."""

@@ -113,8 +113,8 @@ def _judged(face: FaceMap, acted: Acted, recall: Recall, values: np.ndarray, fra
     """The `ends` without and with `recall`, and whether they are better with the mouth freed of specks, too."""
     made = [give(face, recall, amounts, frame, acted, int(index))
             for frame, amounts, index in zip(frames, recall.amounts(values[ends]), ends, strict=True)]
-    clean = [face.despeckled(picture, acted.expression[index], acted.pose[index])
-             for picture, index in zip(made, ends, strict=True)]
+    clean = [face.despeckled(picture, frame.shown, acted.expression[index], acted.pose[index])
+             for picture, frame, index in zip(made, frames, ends, strict=True)]
     points = None if landmarks is None else landmarks[ends]
     before, after, softer = (_quality(pictures, frames, points)
                              for pictures in ([one.composite for one in frames], made, clean))
@@ -126,7 +126,7 @@ def give(face: FaceMap, recall: Recall, amounts: np.ndarray, frame: Drawn, acted
     """(S, S, 3) uint8: the composite of `frame`, drawn as `acted` says for `index`, with what it lacks."""
     expression, pose = acted.expression[index], acted.pose[index]
     found = recalled(frame.composite, face.paint(recall.at(amounts), expression, pose), frame.shown)
-    return face.despeckled(found, expression, pose) if recall.soft else found
+    return face.despeckled(found, frame.shown, expression, pose) if recall.soft else found
 
 
 def _unlike(quality: Quality) -> float:

@@ -103,8 +103,10 @@ def test_specks_go_inside_the_mouth_and_nowhere_else(face: FaceMap) -> None:
     assert mouth.sum() > 8
     specks = np.full((SIZE, SIZE, 3), 150, np.uint8)
     specks[::3, ::3] = 0
-    found = face.despeckled(specks, *drawn)
+    found = face.despeckled(specks, np.ones((SIZE, SIZE), np.float32), *drawn)
     assert (found[mouth] == 150).all() and np.array_equal(found[~mouth], specks[~mouth])
+    hand = face.despeckled(specks, np.zeros((SIZE, SIZE), np.float32), *drawn)
+    assert np.array_equal(hand, specks), "a hand before the mouth"
 
 
 @pytest.mark.parametrize("helps", [True, False])
