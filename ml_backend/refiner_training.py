@@ -41,8 +41,8 @@ def prepare_faces(options: argparse.Namespace, terminal: Terminal) -> None:
     ready = [row for row in rows if row.status == faces.READY]
     if len(ready) < len(rows):
         show_reasons(rows, terminal)
-    terminal.say(f"{len(ready)} face shards in {options.out}, {len(rows) - len(ready)} clips rejected; {REJECTIONS} "
-                 "lists the reasons.")
+    reasons = f"; {REJECTIONS} lists the reasons" if len(ready) < len(rows) else ""
+    terminal.say(f"{len(ready)} face shards in {options.out}, {len(rows) - len(ready)} clips rejected{reasons}.")
 
 
 def train_refiner(options: argparse.Namespace, terminal: Terminal) -> None:

@@ -175,7 +175,7 @@ def _preview(options: TrackOptions, info: VideoInfo, found: FaceTrack, frames: S
         sound = _sound(options.clip, seconds, folder) if info.has_sound else None
         drawn: Iterator[np.ndarray] = (overlay.draw(number, frame) for number, frame in enumerate(frames))
         write_film(drawn, sound, path, fps=FPS, size=(int(found.size[0]), int(found.size[1])), seconds=seconds,
-                   comment=MARK, progress=progress)
+                   comment=MARK, bt601=info.bt601, progress=progress)
 
 
 def contact_sheet(overlay: Overlay, frames: Sequence[np.ndarray]) -> np.ndarray:

@@ -20,6 +20,9 @@ EDGE = (0.03, 0.1)
 mirror shows its patterns. On rings hidden for a trial in two clips the one is nearer the truth up to .1; at .15 the
 other is in one of the two."""
 INPAINT_RADIUS = 5
+SOFTER, BLUR = (0.03, 0.06, 0.12), 0.5
+"""Of a head's length: depths beyond which the guess is blurred more, fully at twice each; of such a depth, by how much.
+"""
 NEAREST, AGREEING = 2, 3
 """Powers by which a near mirror outweighs a far one, and one along a room's edges one across them."""
 
@@ -43,7 +46,7 @@ def filled(image: np.ndarray, known: np.ndarray, unit: float) -> np.ndarray:
     deep = cv2.distanceTransform(closed.astype(np.uint8), cv2.DIST_L2, 5) / (REACH * unit)
     share = np.clip(1 - deep, 0, 1)[..., None] * (total[..., 3:] > 0)
     guess = smooth + share * (total[..., :3] / np.maximum(total[..., 3:], 1e-20) - smooth)
-    guess = _beside(image, known, guess, unit)
+    guess = _soft(image, known, _beside(image, known, guess, unit), unit)
     return np.where(known[..., None], image, np.clip(guess + 0.5, 0, 255).astype(np.uint8))
 
 
@@ -54,6 +57,16 @@ def _beside(image: np.ndarray, known: np.ndarray, guess: np.ndarray, unit: float
     share = np.clip((EDGE[1] - depth) / (EDGE[1] - EDGE[0]), 0, 1)[..., None]
     near = cv2.inpaint(image, hole, INPAINT_RADIUS, cv2.INPAINT_NS)
     return guess + share * (near - guess)
+
+
+def _soft(image: np.ndarray, known: np.ndarray, guess: np.ndarray, unit: float) -> np.ndarray:
+    """(H, W, 3) float32 `guess`, the softer the further from what is known: an edge there is one nobody has seen."""
+    away = cv2.distanceTransform((~known).astype(np.uint8), cv2.DIST_L2, 5) / unit
+    whole = np.where(known[..., None], image, guess).astype(np.float32)
+    for blur in SOFTER:
+        share = np.clip(away / blur - 1, 0, 1)[..., None]
+        guess = guess + share * (cv2.GaussianBlur(whole, (0, 0), max(BLUR * blur * unit, 0.5)) - guess)
+    return guess
 
 
 def _smooth(image: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -22,6 +22,8 @@ BACKGROUND, HAIR = 8.0, 34.0
 """Grey levels from the empty room up to which a pixel of the rim is background, and from which it is the person."""
 STRETCH = (0.3, 1.5)
 """Pixels of motion up to which stretching the surroundings goes unseen, and from which layers are needed."""
+STRETCHED = 2.5
+"""Times the motion: how far from the frame's edge what it cuts off is stretched, so that the edge still cuts it off."""
 COARSE = 8
 """Pixels of the plate per pixel of the smooth difference between plate and empty room."""
 
@@ -68,8 +70,8 @@ def move_head(plate: np.ndarray, moved: Field, person: np.ndarray | None, behind
     x0, y0, x1, y1 = moved.box
     here = plate[y0:y1, x0:x1]
     shift_x, shift_y = cv2.split(moved.shift)
-    map_x = shift_x + np.arange(x0, x1, dtype=np.float32)
-    map_y = shift_y + np.arange(y0, y1, dtype=np.float32)[:, None]
+    map_x = _within(shift_x, np.arange(x0, x1, dtype=np.float32), plate.shape[1])
+    map_y = _within(shift_y, np.arange(y0, y1, dtype=np.float32)[:, None], plate.shape[0])
     fetched = cv2.remap(plate, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     # Where motion dies away, resampling must not soften the plate's own pixels.
     share = np.clip((cv2.max(np.abs(shift_x), np.abs(shift_y)) - STILL) / (0.5 - STILL), 0, 1)
@@ -87,6 +89,16 @@ def move_head(plate: np.ndarray, moved: Field, person: np.ndarray | None, behind
     out = plate.copy()
     out[y0:y1, x0:x1] = cv2.blendLinear(here, fetched, 1 - share, share)
     return out
+
+
+def _within(shift: np.ndarray, place: np.ndarray, size: int) -> np.ndarray:
+    """(h, w) float32: where pixels at `place` are fetched from, moved by `shift` as far as the frame of `size` goes.
+
+    Hair that the frame cuts off stays cut off there, and is stretched a little: beyond the frame nothing is known.
+    """
+    room = np.where(shift < 0, place, size - 1 - place)
+    share = np.clip(room / (STRETCHED * np.maximum(np.abs(shift), np.float32(1e-6))), 0, 1)
+    return (place + shift * share).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import overload
 
 import cv2
@@ -24,7 +25,7 @@ OFFSET, FRAME_SIZE = re.compile(rb"oFFs(.{8})", re.DOTALL), re.compile(SIZE_KEY 
 
 
 class PlateFrames(Sequence[np.ndarray]):
-    """One full frame (H, W, 3) uint8 RGB for every output frame.
+    """One full frame (H, W, 3) uint8 RGB for every output frame; several threads may read at once.
 
     Parameters
     ----------
@@ -37,6 +38,7 @@ class PlateFrames(Sequence[np.ndarray]):
     def __init__(self, frames: Sequence[np.ndarray], source: np.ndarray, overlays: Path | None = None) -> None:
         self._frames, self._source, self._overlays = frames, source, overlays
         self._cache: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self._source)
@@ -50,11 +52,15 @@ class PlateFrames(Sequence[np.ndarray]):
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
         number = range(len(self))[index]
-        if number not in self._cache:
-            self._cache[number] = self._made(number)
-            if len(self._cache) > KEEP:
-                self._cache.popitem(last=False)
-        return self._cache[number].copy()
+        with self._lock:
+            made = self._cache.get(number)
+        if made is None:
+            made = self._made(number)
+            with self._lock:
+                self._cache[number] = made
+                if len(self._cache) > KEEP:
+                    self._cache.popitem(last=False)
+        return made.copy()
 
     def _made(self, number: int) -> np.ndarray:
         frame = self._frames[int(self._source[number])]

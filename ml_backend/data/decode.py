@@ -26,7 +26,10 @@ SMOOTH = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL
 MATRICES = {1: Colorspace.ITU709, 4: Colorspace.FCC, 5: Colorspace.ITU601, 6: Colorspace.ITU601,
             7: Colorspace.SMPTE240M, 9: Colorspace.BT2020, 10: Colorspace.BT2020}
 COMB = 10  # levels; less is texture or noise
-ANAMORPHIC_MIN, ANAMORPHIC_MAX = 1.005, 4.0
+ANAMORPHIC_MIN, ANAMORPHIC_MAX = 1.03, 4.0
+"""Of a pixel's sides, from which, and to which, it counts as oblong. Less is what cropping and rounding leave: nobody
+sees it, and making it square would soften every frame, and give a film of another size than its clip.
+"""
 
 
 @dataclass
@@ -183,11 +186,14 @@ def comb_out(image: np.ndarray) -> None:
     image[1 : len(rows) - 1 : 2] = np.where(toothed, (above + below + 1) // 2, line).astype(np.uint8)
 
 
-class ToRgb:
-    """Turns decoded frames into upright RGB of one size, that of the first frame.
+def matrix_of(frame: VideoFrame) -> Colorspace:
+    """The matrix between RGB and YUV that `frame` names; unnamed, BT.709 for HD and BT.601 below, as players do."""
+    unnamed = Colorspace.ITU709 if frame.width >= 1280 or frame.height > 576 else Colorspace.ITU601
+    return MATRICES.get(frame.colorspace, unnamed)
 
-    The matrix is the one that the frame names; unnamed, BT.709 for HD and BT.601 below, as players do.
-    """
+
+class ToRgb:
+    """Turns decoded frames into upright RGB of one size, that of the first frame."""
 
     def __init__(self, frame: VideoFrame, aspect: float, longest: int) -> None:
         self._size = display_size(frame, aspect, longest)
@@ -202,9 +208,7 @@ class ToRgb:
     def __call__(self, frame: VideoFrame) -> np.ndarray:
         """(H, W, 3) uint8."""
         hdr_video = frame.color_trc in (hdr.PQ, hdr.HLG)
-        matrix = MATRICES.get(frame.colorspace)
-        if matrix is None:
-            matrix = Colorspace.ITU709 if frame.width >= 1280 or frame.height > 576 else Colorspace.ITU601
+        matrix = matrix_of(frame)
         full = frame.color_range == 2 or frame.format.name.startswith("yuvj")
         converted = self._reformatter.reformat(
             frame, *self._size, format="rgb48le" if hdr_video else "rgb24", interpolation=SMOOTH,

@@ -40,6 +40,7 @@ class VideoInfo:
     rotation : clockwise degrees by which the stored picture has to be turned
     has_sound : whether there is a sound stream
     is_photo : whether it is one still picture
+    bt601 : whether its colours are stored by BT.601's matrix, as small clips' are
     """
 
     width: int
@@ -49,6 +50,7 @@ class VideoInfo:
     rotation: int
     has_sound: bool
     is_photo: bool
+    bt601: bool = False
 
 
 def probe(path: Path) -> VideoInfo:
@@ -73,7 +75,8 @@ def probe(path: Path) -> VideoInfo:
         return VideoInfo(*to_rgb.size, fps=0.0 if single else decode.frame_rate(stream),
                          seconds=0.0 if single else _declared_seconds(container, stream),
                          rotation=decode.degrees(decode.orientation(frame)),
-                         has_sound=bool(container.streams.audio), is_photo=single)
+                         has_sound=bool(container.streams.audio), is_photo=single,
+                         bt601=not single and decode.matrix_of(frame) == decode.Colorspace.ITU601)
 
 
 def extract_frames(path: Path, folder: Path, *, seconds: float | None = None, start: float = 0.0, fps: float = FPS,

@@ -1,4 +1,8 @@
-"""Frames and speech to an MP4 that every player and editor takes: H.264, AAC, constant frame rate, BT.709."""
+"""Frames and speech to an MP4 that every player and editor takes: H.264, AAC, constant frame rate, BT.709.
+
+Some programs (OpenCV among them) take no notice of a film's matrix and read all by BT.601's: a film of a clip that is
+stored by BT.601 is, too, so that whoever lays one beside the other sees the same colours.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +32,13 @@ DETAILS = "subme=1:bframes=0"
 """As like the frames as the preset's own at two thirds of the time. Without B-frames, because x264 reads memory that
 nothing was written to when it weighs them (mbtree), and the same frames would not always give the same film."""
 SOUND_RATE = 160_000  # bits a second
-BT709 = 1
+BT709, BT601 = 1, 6
 LIMITED = 1  # AVCOL_RANGE_MPEG
 
 
 def write_film(frames: Iterable[np.ndarray], speech_path: Path | None, out: Path, *, fps: float = 25.0,
                size: tuple[int, int], seconds: float, comment: str = "", cut_sound: bool = False,
-               progress: Progress = silent) -> int:
+               bt601: bool = False, progress: Progress = silent) -> int:
     """Write a film; `out` appears only when it is complete.
 
     Parameters
@@ -48,6 +52,7 @@ def write_film(frames: Iterable[np.ndarray], speech_path: Path | None, out: Path
     seconds : length that is expected, for the progress
     comment : the film's comment tag, see `provenance.comment`
     cut_sound : end the sound with the picture, where it is longer
+    bt601 : store colours by BT.601's matrix (the primaries stay BT.709's)
     progress : called with frames done and expected
 
     Returns
@@ -68,7 +73,8 @@ def write_film(frames: Iterable[np.ndarray], speech_path: Path | None, out: Path
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.is_dir():
             raise UserInputError(f"{out} is a folder; give a file name for the film.")
-        count = _write(part, frames, sound, _Shape(size, fps, round(seconds * fps), cut_sound), comment, progress)
+        shape = _Shape(size, fps, round(seconds * fps), cut_sound, bt601)
+        count = _write(part, frames, sound, shape, comment, progress)
         _check(part, count, out)
         os.replace(part, out)
     except ParleyError:
@@ -82,10 +88,11 @@ def write_film(frames: Iterable[np.ndarray], speech_path: Path | None, out: Path
 
 
 class _Shape:
-    """Size, rate and expected length of the film."""
+    """Size, rate, matrix and expected length of the film."""
 
-    def __init__(self, size: tuple[int, int], fps: float, expected: int, cut_sound: bool) -> None:
+    def __init__(self, size: tuple[int, int], fps: float, expected: int, cut_sound: bool, bt601: bool) -> None:
         self.size, self.cut_sound = size, cut_sound
+        self.tag, self.matrix = (BT601, Colorspace.ITU601) if bt601 else (BT709, Colorspace.ITU709)
         self.even = (size[0] + size[0] % 2, size[1] + size[1] % 2)
         self.rate = Fraction(fps).limit_denominator(1001)
         self.expected = max(1, expected)
@@ -130,7 +137,7 @@ def _video_stream(container: OutputContainer, shape: _Shape) -> VideoStream:
     stream.gop_size = max(1, round(shape.rate * 2))
     stream.time_base = 1 / shape.rate
     context = stream.codec_context
-    context.colorspace = context.color_primaries = context.color_trc = BT709
+    context.colorspace, context.color_primaries, context.color_trc = shape.tag, BT709, BT709
     context.color_range = LIMITED
     return stream
 
@@ -155,7 +162,7 @@ def _encode_until(container: OutputContainer, stream: AudioStream | None, blocks
 
 
 def _converted(frames: Iterable[np.ndarray], shape: _Shape) -> Iterator[VideoFrame]:
-    """RGB arrays to even-sized BT.709 YUV."""
+    """RGB arrays to even-sized YUV."""
     reformatter = VideoReformatter()
     width, height = shape.size
     for image in frames:
@@ -166,7 +173,7 @@ def _converted(frames: Iterable[np.ndarray], shape: _Shape) -> Iterator[VideoFra
             image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         converted = reformatter.reformat(
-            frame, format="yuv420p", src_colorspace=Colorspace.ITU709, dst_colorspace=Colorspace.ITU709,
+            frame, format="yuv420p", src_colorspace=shape.matrix, dst_colorspace=shape.matrix,
             src_color_range=ColorRange.JPEG, dst_color_range=ColorRange.MPEG,
             interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP)
         converted.color_primaries = converted.color_trc = BT709

@@ -83,43 +83,44 @@ class FaceDrawing:
         number = np.flatnonzero(seen | (self.kinds != "skin"))
         # With `depth` the rasteriser corrects the weights for perspective.
         found = cover(pixel[self.triangles[number]], (side, side), depth=corners[number][..., 2])
-        found = replace(found, triangle=number[found.triangle])
+        found = replace(found, triangle=number[found.triangle], weights=found.weights.astype(np.float32))
         normals = _normals(shape, self.all) @ rotation_matrix(pose[:3]).T
-        lit = self._lit(found, normals, expression, np.asarray(light, np.float32))
+        lit, alpha = self._lit(found, normals, expression, np.asarray(light, np.float32))
         colour = lit * self._albedo(found, expression, pose[:3])
         if not self.character.lives:
             colour += self._glint(found, normals)
-        alpha = found.interpolate(self.weight[:, None], self.triangles)
         picture = found.image(np.concatenate([colour * alpha, alpha], 1).astype(np.float32))
         picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
         straight = picture[..., :3] / np.maximum(picture[..., 3:], 1e-6)
         out = np.concatenate([straight, picture[..., 3:]], 2)
         return (np.clip(out, 0, 1) * 255 + 0.5).astype(np.uint8)
 
-    def _lit(self, found: Coverage, normals: np.ndarray, expression: np.ndarray, light: np.ndarray) -> np.ndarray:
-        """(N, 3) light on the covered samples."""
+    def _lit(self, found: Coverage, normals: np.ndarray, expression: np.ndarray, light: np.ndarray
+             ) -> tuple[np.ndarray, np.ndarray]:
+        """(N, 3) light on the covered samples, and (N, 1) how much of the face they are."""
         arriving = np.maximum(spherical_harmonics(normals) @ light, 0).astype(np.float32)
         facing = np.maximum(spherical_harmonics(np.array([[0.0, 0.0, -1.0]])) @ light, 0)
-        shade = found.interpolate(self.shade[:, None], self.triangles)
-        lit, mouth = found.interpolate(arriving, self.triangles), self.kinds[found.triangle] == "mouth"
+        values = np.concatenate([arriving, self.shade[:, None], self.weight[:, None]], 1)
+        values = _mixed(values[self.triangles], found)
+        lit, shade, mouth = values[:, :3], values[:, 3:4], self.kinds[found.triangle] == "mouth"
         lit[mouth] = facing
         if not self.character.lives:
             shade[mouth] *= opening(self.model, expression)
-        return lit * shade
+        return lit * shade, values[:, 4:]
 
     def _albedo(self, found: Coverage, expression: np.ndarray, rotation: np.ndarray) -> np.ndarray:
         """(N, 3) albedo of the covered samples."""
         person = self.character
-        painted = np.full(len(found.triangle), True) if person.lives else self.kinds[found.triangle] == "skin"
-        place = np.einsum("ni,nic->nc", found.weights[painted], self.uv[found.triangle[painted]])
-        albedo = _texels(self.sheet, place)
         if person.lives:
+            place = _mixed(self.uv, found)
             weights = person.living_scale * person.living_weights(self.model.names, expression, rotation)
-            for weight, mode in zip(weights, person.living_modes, strict=True):
-                albedo += np.float32(weight) * (_texels(mode, place).astype(np.float32) - 128) / 255
-            return np.maximum(albedo, 0)
+            added = sum(np.float32(weight / 255) * (mode.astype(np.float32) - 128)
+                        for weight, mode in zip(weights, person.living_modes, strict=True))
+            return np.maximum(_texels(self.sheet, place) + _texels(np.asarray(added), place), 0)
+        painted = self.kinds[found.triangle] == "skin"
         out = found.interpolate(person.low_albedo, self.triangles)
-        out[painted] = albedo
+        out[painted] = _texels(self.sheet, np.einsum("ni,nic->nc", found.weights[painted],
+                                                     self.uv[found.triangle[painted]]))
         return out
 
     def _glint(self, found: Coverage, normals: np.ndarray) -> np.ndarray:
@@ -131,6 +132,12 @@ class FaceDrawing:
             picked /= np.maximum(np.linalg.norm(picked, axis=1, keepdims=True), 1e-9)
             out[eye] = GLINT_STRENGTH * np.maximum(picked @ direction, 0)[:, None] ** GLINT_POWER
         return out
+
+
+def _mixed(corners: np.ndarray, found: Coverage) -> np.ndarray:
+    """(N, C) values at the covered samples of what triangles have at their `corners` (F, 3, C)."""
+    first, second, third = (corners[:, index][found.triangle] * found.weights[:, index:index + 1] for index in range(3))
+    return first + second + third
 
 
 def _texels(picture: np.ndarray, place: np.ndarray) -> np.ndarray:

@@ -26,12 +26,10 @@ FACING, SQUARE = 0.08, 0.6
 """Cosine to the camera at which skin begins to be seen, and share of its area at rest from which it is seen fully."""
 MOST_LIGHT = 1.5
 """Light above which pixels count no more."""
-
-
 NEAR = 1 / 128
 """Radius of a texel's neighbourhood, in sides of the texture."""
-DULL, BRIGHT = ("tongue", "mouth_bag"), 3.0
-"""Parts that keep their hue, and how much brighter than the model's they may be."""
+DULL, BRIGHT = ("tongue", "mouth_bag"), (1.0, 2.0)
+"""Parts that keep the model's hue, and how much brighter than the model's they begin, and end, to lose it."""
 TINY, MOST = 0.02, 0.95
 """Texels below which a triangle has none, and how many triangles, or texels, must be as they should."""
 
@@ -137,13 +135,21 @@ def _observed(view: Posed, texels: Texels, light: np.ndarray, base: np.ndarray) 
     arriving = illumination.irradiance(np.where(texels.mouth[:, None], [0.0, 0.0, -1.0], normal), light)
     weight = how_seen(view, texels, camera, facing, pixel)
     albedo = view.colours(pixel) / np.maximum(arriving, DARKEST)
-    # Where the mesh shows a tongue there may be teeth: that makes it brighter or darker, but not grey.
-    plain = base[texels.dull]
-    bright = (albedo[texels.dull] * plain).sum(1) / np.maximum((plain**2).sum(1), 1e-4)
-    albedo[texels.dull] = plain * np.clip(bright, 0, BRIGHT)[:, None]
+    albedo[texels.dull] = _in_hue(albedo[texels.dull], base[texels.dull])
     residual = np.clip(albedo - base, -FARTHEST, FARTHEST)
     # An error in the picture is one in the albedo times the light.
     return residual, weight * np.minimum(arriving.mean(1), MOST_LIGHT) ** 2
+
+
+def _in_hue(seen: np.ndarray, plain: np.ndarray) -> np.ndarray:
+    """(N, 3) albedo of tongue and mouth bag `seen` (N, 3), darker ones with the hue of the model's, `plain` (N, 3).
+
+    What is much brighter is no tongue, though the mesh shows one: teeth mostly. In a tongue's hue it would glow.
+    """
+    bright = (seen * plain).sum(1, keepdims=True) / np.maximum((plain**2).sum(1, keepdims=True), 1e-4)
+    begin, end = BRIGHT
+    other = np.clip((bright - begin) / (end - begin), 0, 1)
+    return plain * np.clip(bright, 0, end) * (1 - other) + np.minimum(seen, 1) * other
 
 
 def how_seen(view: Posed, texels: Texels, camera: np.ndarray, facing: np.ndarray, pixel: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from threading import RLock
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from ml_backend.background.headwarp import Behind, move_head
 from ml_backend.background.plate_frames import PlateFrames, write_overlay
 from ml_backend.data.frames import FrameFolder, encode_png, frame_path, write_whole
 from ml_backend.face_model.model import FaceModel
+from ml_backend.parallel import each
 from ml_backend.reconstruct.cuts import shots
 from ml_backend.reconstruct.person import person_finder
 from ml_backend.talk.session import Session
@@ -32,7 +34,7 @@ KEEP = 6
 
 
 class HeadMover:
-    """Makes the plate of any output frame; to be closed.
+    """Makes the plate of any output frame, several threads beside each other; to be closed.
 
     Parameters
     ----------
@@ -49,6 +51,7 @@ class HeadMover:
         self._rooms: dict[int, Behind | None] = {}
         self._masks: OrderedDict[int, np.ndarray] = OrderedDict()
         self._opened = ExitStack()
+        self._lock = RLock()
         self._find: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
 
     def __enter__(self) -> HeadMover:
@@ -70,9 +73,10 @@ class HeadMover:
         plate = State(plates.own_pose[index], expression)
         wanted = State(plates.pose[index], self._performance.expression[index])
         moved = field(self._shape, plate, wanted)
-        room = self._room(int(plates.source[index]))
-        # Without a still room the mask has no say, and needn't be made.
-        mask = self._mask(int(plates.source[index])) if room is not None else None
+        with self._lock:
+            room = self._room(int(plates.source[index]))
+            # Without a still room the mask has no say, and needn't be made.
+            mask = self._mask(int(plates.source[index])) if room is not None else None
         return move_head(picture, moved, mask, room, self._shape.unit(plates.pose[index]))
 
     def _room(self, source: int) -> Behind | None:
@@ -148,10 +152,13 @@ def make_plates(session: Session, performance: Performance, target: Target, plat
         wanted = range(len(plates.source)) if only is None else sorted({int(index) for index in only})
         missing = [index for index in wanted if not frame_path(folder, index).exists()]
         with hushed(take.path("logs/track.log")), HeadMover(target, session.model, plates, performance) as mover:
-            for done, index in enumerate(missing):
-                frame = target.frames[int(plates.source[index])]
-                write_overlay(frame_path(folder, index), frame, mover(index))
-                progress(len(wanted) - len(missing) + done + 1, len(wanted))
+
+            def one(place: int) -> None:
+                index = missing[place]
+                write_overlay(frame_path(folder, index), target.frames[int(plates.source[index])], mover(index))
+
+            before = len(wanted) - len(missing)
+            each(len(missing), one, lambda done, _: progress(before + done, len(wanted)))
         return {"frames": len(wanted)}
 
     keys = {"plates": take.key("plates"), "motion": take.key("motion"), "character": take.key("character")}

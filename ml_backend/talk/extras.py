@@ -61,7 +61,8 @@ def _crop_film(session: Session, speech: Speech, count: int, crop: Callable[[int
         height, width = crop(0).shape[:2]
         facts = provenance(speech=options.speech, target=options.target, seed=options.seed, settings={"crop": True})
         written = write_film((crop(index) for index in range(count)), options.speech, take.path("crop.mp4"), fps=FPS,
-                             size=(width, height), seconds=speech.seconds, comment=comment(facts), progress=progress)
+                             size=(width, height), seconds=speech.seconds, comment=comment(facts),
+                             bt601=session.bt601(), progress=progress)
         return {"frames": written, "size": width}
 
     session.stage("crop_film", "Writing the film of the crop", {"film": take.key("film")}, ["crop.mp4"], work)

@@ -22,6 +22,7 @@ from ml_backend.film.mux import write_film
 from ml_backend.film.paste_back import paste_back
 from ml_backend.film.provenance import comment, provenance
 from ml_backend.film.sheet import write_sheet
+from ml_backend.parallel import in_order
 from ml_backend.take import file_hash
 from ml_backend.talk import preview
 from ml_backend.talk.picture import job
@@ -41,9 +42,13 @@ def full_frames(
     hidden: Hidden | None = None
 ) -> Iterator[np.ndarray]:
     """Yield every output frame (H, W, 3): the face pasted back into the full plate."""
-    for index in range(len(plates)):
-        yield paste_back(plates[index], faces[index], target.track.crop,
-                         cover(rgba, index, len(faces[index]), refined=refined, hidden=hidden))
+
+    def one(index: int) -> np.ndarray:
+        face = faces[index]
+        share = cover(rgba, index, len(face), refined=refined, hidden=hidden)
+        return paste_back(plates[index], face, target.track.crop, share)
+
+    yield from in_order(len(plates), one)
 
 
 def cover(rgba: Path, index: int, size: int, *, refined: bool, hidden: Hidden | None = None) -> np.ndarray:
@@ -81,6 +86,7 @@ def make_film(
             fps=FPS,
             seconds=speech.seconds,
             size=size,
+            bt601=session.bt601(),
             progress=progress,
             comment=comment(facts),
         )

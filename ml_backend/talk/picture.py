@@ -13,6 +13,7 @@ from ml_backend.background.composite import FEATHER, composite, face_mask
 from ml_backend.background.warp import crop_resize
 from ml_backend.config import FPS
 from ml_backend.data.frames import FrameFolder, encode_png, frame_path, read_png, write_index, write_whole
+from ml_backend.parallel import each
 from ml_backend.talk.session import Session
 from ml_backend.talk.survey import Hidden
 from ml_backend.talk.target import Target
@@ -114,7 +115,8 @@ def composites(
 
     def work(progress):
         folder.mkdir(exist_ok=True)
-        for index in range(len(plates)):
+
+        def one(index: int) -> None:
             path = frame_path(folder, index)
             if not path.exists():
                 drawn = read_png(place(index))
@@ -123,7 +125,8 @@ def composites(
                 mask = None if away is None else face_mask(drawn[..., 3], FEATHER * size) * (1 - away)
                 picture = composite(drawn, behind, mask=mask)
                 write_whole(path, encode_png(picture))
-            progress(index + 1, len(plates))
+
+        each(len(plates), one, progress)
         write_index(folder, complete=True, count=len(plates), fps=FPS, notes=[])
         return {"frames": len(plates), "size": size}
 

@@ -120,7 +120,7 @@ def write(session: Session, frames: Iterator[np.ndarray], size: tuple[int, int],
     with session.terminal.stage("Writing the preview") as progress:
         facts = provenance(speech=options.speech, target=options.target, seed=options.seed, settings={"preview": True})
         write_film(strip(), options.speech, options.strip, fps=FPS, size=size, seconds=(count - 2) / FPS,
-                   comment=comment(facts), cut_sound=True, progress=progress)
+                   comment=comment(facts), cut_sound=True, bt601=session.bt601(), progress=progress)
     write_whole(options.preview, encode_png(_side_by_side(seen)))
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from ml_backend.blender import Blender
 from ml_backend.blender_crew import Crew
+from ml_backend.data.video import probe
 from ml_backend.face_model.model import FaceModel, load
 from ml_backend.face_model.store import model_path
 from ml_backend.take import Take, file_hash
 from ml_backend.talk.options import TalkOptions
 from ml_backend.terminal import Terminal
 
-CODE = 5
+CODE = 6
 """Raise when a stage's outcome changes, so that old takes are made again."""
 
 
@@ -76,6 +77,10 @@ class Session:
 
         self.facts[name] = self.take.run(name, {**settings, "code": CODE}, outputs, work)
         return self.facts[name]
+
+    def bt601(self) -> bool:
+        """Whether the film's colours are stored by BT.601's matrix: as its clip's are."""
+        return self.options.target is not None and probe(self.options.target).bt601
 
     def model_key(self) -> str:
         """Content hash of the face model."""

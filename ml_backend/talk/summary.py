@@ -7,7 +7,8 @@ from typing import Any
 from ml_backend.talk.options import TalkOptions
 
 STAGES = {
-    "frames": "reading the clip", "track": "tracking", "character": "character", "personalise": "way of speaking",
+    "frames": "reading the clip", "track": "tracking", "polish": "tracking", "character": "character",
+    "personalise": "way of speaking",
     "motion": "motion", "plates": "plates", "plate_frames": "plates", "whole_plates": "plates", "survey": "plates",
     "photo": "photo", "frames_rgba": "rendering", "fit_rgba": "rendering", "fit_rgba_end": "rendering",
     "unseen_character": "character", "composites": "composing", "fit_composites": "composing",

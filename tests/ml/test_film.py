@@ -15,9 +15,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import Colorspace
 
 from ml_backend.background.warp import crop_resize
 from ml_backend.data.frames import read_png
+from ml_backend.data.video import probe
 from ml_backend.errors import Cancelled, StageError, UserInputError
 from ml_backend.film.cues import cue_sheet
 from ml_backend.film.layers import difference_layer, face_layer, over
@@ -86,6 +88,25 @@ def test_streams_are_what_players_want_and_colours_stay(tmp_path: Path) -> None:
     assert np.abs(frame[:51, 40:64].astype(int) - image[:, 40:64]).max() <= 4
     data = out.read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")  # starts before it is loaded
+
+
+@pytest.mark.parametrize(("bt601", "tag", "width"),
+                         [(True, None, 64), (False, 1, 64), (False, None, 1280), (True, 6, 1280)])
+def test_a_film_is_stored_as_its_clip_is(bt601: bool, tag: int | None, width: int, tmp_path: Path) -> None:
+    """So that a program which takes no notice of the matrix shows both alike; and it says which it is."""
+    image = np.zeros((48, width, 3), np.uint8)
+    image[:, : width // 2], image[:, width // 2 :] = (200, 120, 90), (40, 120, 160)
+    clip = write_clip(tmp_path / "clip.mp4", [image] * 5, [k / 25 for k in range(5)], tag=tag,
+                      matrix=Colorspace.ITU601 if bt601 else Colorspace.ITU709, pix_fmt="yuv420p")
+    assert probe(clip).bt601 == bt601
+    write_film([image] * 5, None, tmp_path / "film.mp4", size=(width, 48), seconds=0.2, bt601=bt601)
+    stored = []
+    for name in ("clip.mp4", "film.mp4"):
+        with av.open(str(tmp_path / name)) as film:
+            frame = next(film.decode(video=0))
+            stored.append(frame.to_ndarray().astype(int)[:, [4, 12]])
+    assert frame.colorspace == (6 if bt601 else 1) and frame.color_primaries == 1
+    assert np.abs(stored[0] - stored[1]).max() <= 3
 
 
 def test_speech_from_a_video_keeps_its_delay(tmp_path: Path) -> None:

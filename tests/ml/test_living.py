@@ -12,7 +12,7 @@ from ml_backend.artefacts import character as character_file
 from ml_backend.artefacts.face_track import FaceTrack
 from ml_backend.errors import ArtefactError
 from ml_backend.prepare.drawing import FaceDrawing
-from ml_backend.reconstruct import enliven, living, texture
+from ml_backend.reconstruct import enliven, living, observed, texture
 from ml_backend.reconstruct.observed import Seen, face_texels
 from tests.ml.reconstruct_toys import head, picture
 from tests.ml.test_reconstruct_colour import known_track
@@ -102,3 +102,14 @@ def test_only_models_with_texels_for_all_come_alive() -> None:
     assert face_texels(model, 256).apart
     piled = replace(model, uv=np.where((model.uv[:, :1] > 0.75), np.float32(0.8), model.uv))
     assert not face_texels(piled, 256).apart
+
+
+def test_teeth_before_a_tongue_have_their_own_colour() -> None:
+    """A tongue keeps the model's hue, darker too; what is twice as bright is something else, and no glowing tongue."""
+    plain = np.array([[0.20, 0.08, 0.06]] * 3)
+    grey, dim = np.array([0.6, 0.55, 0.5]), np.array([0.05, 0.06, 0.07])
+    kept, dark, teeth = observed._in_hue(np.stack([plain[0], dim, grey]), plain)
+    np.testing.assert_allclose(kept, plain[0])
+    np.testing.assert_allclose(dark / dark[0], plain[0] / plain[0, 0])
+    assert 0 < dark[0] < plain[0, 0]
+    np.testing.assert_allclose(teeth, grey)

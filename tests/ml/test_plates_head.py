@@ -125,6 +125,28 @@ def test_what_was_never_seen_goes_on_along_the_rooms_own_lines(along: int) -> No
     assert np.array_equal(filled(seen, np.zeros_like(known), 100.0), seen)
 
 
+def test_a_guess_has_no_hard_edges_far_from_what_is_known() -> None:
+    image = np.zeros((200, 200, 3), np.uint8)
+    image[:, 96:] = 200  # a post's edge, which columns mirrored from above would go on with down to the middle
+    rows = np.mgrid[:200, :200][0]
+    known = rows < 60
+    guess = filled(np.where(known[..., None], image, np.uint8(0)), known, 100.0)[..., 0].astype(int)
+    near, far = (np.abs(np.diff(guess[line])).max() for line in (64, 90))
+    assert np.array_equal(guess[known], image[known, 0]) and near > 30 > 15 > far
+
+
+def test_what_the_frame_cuts_off_stays_cut_off() -> None:
+    """A head that moves down is stretched at the frame's upper edge, not continued by copies of its last row."""
+    shift = np.zeros((240, 320, 2), np.float32)
+    shift[..., 1] = -12
+    frame = room()
+    moved = move_head(frame, Field((0, 0, 320, 240), shift), None, None, 100.0)
+    assert np.abs(moved[0].astype(int) - frame[0]).max() <= 2, "the edge shows what it showed"
+    assert np.abs(moved[100:230].astype(int) - frame[88:218]).max() <= 2, "further down everything is moved"
+    steps = np.abs(np.diff(moved[:12].astype(int), axis=0)).mean((1, 2))
+    assert steps.min() > 0.1 * np.abs(np.diff(frame[:12].astype(int), axis=0)).mean(), "no row is repeated"
+
+
 def test_where_a_room_is_unknown_the_rest_of_it_is_taken(head: HeadShape) -> None:
     frames = [with_person(110 + k, room()) for k in range(9)]
     found = clean_plate(frames, list(range(9)), lambda k: person(110 + k), 100.0)

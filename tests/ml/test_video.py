@@ -116,6 +116,8 @@ def test_colours_survive_matrix_and_range(matrix: Colorspace, tag: int | None, f
 def test_anamorphic_odd_and_huge(tmp_path: Path) -> None:
     wide = write_clip(tmp_path / "a.mp4", [grey(90, 64, 48)], [0.0], aspect=Fraction(4, 3))
     assert extract_frames(wide, tmp_path / "a").size == (85, 48)
+    nearly = write_clip(tmp_path / "n.mp4", [grey(90, 64, 48)], [0.0], aspect=Fraction(46, 45))
+    assert extract_frames(nearly, tmp_path / "n").size == (64, 48), "left by cropping: not worth softening every frame"
     odd = write_clip(tmp_path / "o.mp4", [grey(90, 33, 25)], [0.0])
     assert extract_frames(odd, tmp_path / "o").size == (33, 25)
     assert (probe(odd).width, probe(odd).height) == (33, 25)
