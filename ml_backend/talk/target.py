@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from ml_backend.data.frames import FrameFolder
 from ml_backend.data.video import VideoInfo, extract_frames, probe
 from ml_backend.motion.speaker import listening
 from ml_backend.reconstruct import cuts
+from ml_backend.reconstruct.polish import polished_track
 from ml_backend.reconstruct.providers import detector
 from ml_backend.reconstruct.providers import key as networks_key
 from ml_backend.reconstruct.texture import make_character
@@ -97,9 +99,26 @@ def load_tracked(session: Session) -> Tracked:
     return Tracked(info, key, frames, face_track.load(take.path("track.npz")), cuts.load(take.path("cuts.npz")))
 
 
+def _polished(session: Session, found: Tracked) -> Tracked:
+    """A clip's track, made more exact by its pixels where that makes it better."""
+    take, draft = session.take, session.take.path("draft")
+
+    def polish(progress):
+        with hushed(take.path("logs/track.log")):
+            made = polished_track(found.track, found.frames, session.model, draft, found.cuts, progress=progress)
+        face_track.save(made.track, take.path("polished.npz"))
+        shutil.rmtree(draft, ignore_errors=True)
+        return made.facts()
+
+    session.stage("polish", "Placing the face exactly", {"track": take.key("track")}, ["polished.npz"], polish)
+    return replace(found, track=face_track.load(take.path("polished.npz")))
+
+
 def load_target(session: Session) -> Target:
     """Extract, track and rebuild the person of ``options.target``."""
     take, found = session.take, load_tracked(session)
+    if not found.is_photo:
+        found = _polished(session, found)
 
     def build(progress):
         with hushed(take.path("logs/track.log")):
@@ -109,7 +128,7 @@ def load_target(session: Session) -> Target:
     session.stage(
         "character",
         "Building the character",
-        {"track": take.key("track")},
+        {"track": take.key("track" if found.is_photo else "polish")},
         ["character.npz", "detailed_albedo.png"],
         build,
     )
