@@ -8,15 +8,17 @@ to nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from ml_backend.artefacts.schema import load_fields, require, save_fields
+from ml_backend.artefacts.schema import load_npz, require, save_npz
 from ml_backend.reconstruct.observed import Seen
+from ml_backend.reconstruct.recall_strips import StripMemory
 
-SCHEMA, VERSION = "parley.recall", 1
+SCHEMA, VERSION = "parley.recall", 2
 TURN = np.radians(30.0)
 """A turn that counts as much as an expression at weight 1."""
 POSE_NAMES = ("pitch", "yaw", "roll")
@@ -27,6 +29,8 @@ LEAST_FRAMES = 24
 """Below this there is nothing to be learned."""
 MOST_SHEETS = 64
 CHUNK = 8192
+STRIPS = "strips"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Recall:
     trust : (N,) float32, how much of what is recalled is to be used
     side : () int32, of the texture
     soft : () bool, whether what lies in the mouth is freed of specks afterwards
+    strips : what mouth and eyes showed on the strips of `ml_backend.reconstruct.strips`, given last; may be none
     """
 
     names: np.ndarray
@@ -51,6 +56,7 @@ class Recall:
     trust: np.ndarray
     side: np.ndarray
     soft: np.ndarray = field(default_factory=lambda: np.array(False))
+    strips: tuple[StripMemory, ...] = ()
 
     def amounts(self, values: np.ndarray) -> np.ndarray:
         """(T, M) float32 amounts of the sheets at features `values` (T, P)."""
@@ -119,7 +125,10 @@ def save(recall: Recall, path: Path) -> None:
     UserInputError
         If the file can't be written.
     """
-    save_fields(recall, path, SCHEMA, VERSION)
+    arrays = {one.name: getattr(recall, one.name) for one in fields(Recall) if one.name != STRIPS}
+    for number, strip in enumerate(recall.strips):
+        arrays |= {f"{STRIPS}{number}_{one.name}": getattr(strip, one.name) for one in fields(StripMemory)}
+    save_npz(path, SCHEMA, VERSION, arrays)
 
 
 def load(path: Path) -> Recall:
@@ -130,8 +139,20 @@ def load(path: Path) -> Recall:
     ArtefactError
         If the file is missing, damaged or of another version.
     """
-    found = load_fields(Recall, path, SCHEMA, VERSION)
+    arrays, strips = load_npz(path, SCHEMA, VERSION), []
+    while f"{STRIPS}{len(strips)}_{fields(StripMemory)[0].name}" in arrays:
+        strips.append(_built(StripMemory, arrays, path, f"{STRIPS}{len(strips)}_"))
+    found = _built(Recall, {**arrays, STRIPS: tuple(strips)}, path)
     frames, features = found.known.shape if found.known.ndim == 2 else (0, 0)
     fits = frames > 0 and features == len(found.names) and found.vectors.shape == (frames, len(found.sheets))
+    fits = fits and all(strip.fits() and strip.metric.shape[0] == features for strip in found.strips)
     require(fits and found.sheets.shape[1:] == (*found.trust.shape, 3), path, "it is no memory of a clip's frames")
     return found
+
+
+def _built(kind: type[T], arrays: dict, path: Path, before: str = "") -> T:
+    """The dataclass `kind` of those `arrays` whose names begin with `before`."""
+    names = [one.name for one in fields(cast(Any, kind))]
+    missing = [name for name in names if before + name not in arrays]
+    require(not missing, path, f"the {SCHEMA} file lacks {', '.join(missing)}")
+    return kind(**{name: arrays[before + name] for name in names})

@@ -15,6 +15,8 @@ from ml_backend.face_model.synthesis import deform, project, to_camera, vertex_n
 from ml_backend.reconstruct.observed import Seen, Texels, face_texels, how_seen
 from ml_backend.reconstruct.posed import Posed, sample
 from ml_backend.reconstruct.raster import cover
+from ml_backend.reconstruct.recall import Recall
+from ml_backend.reconstruct.strips import Strip, strips
 
 LEAST_SHOWN = 0.25
 """Share of the rendering in a pixel below which it says nothing of what it lacks."""
@@ -48,6 +50,7 @@ class FaceMap:
     size : pixels along the crop's side
     texels : of the face
     nearest : (side, side) int32, the texel whose value a place of the texture has
+    strips : of mouth and eyes; none for a face model that doesn't name their points
     """
 
     model: FaceModel
@@ -55,6 +58,13 @@ class FaceMap:
     size: int
     texels: Texels
     nearest: np.ndarray
+    strips: tuple[Strip, ...] = ()
+
+    def fits(self, recall: Recall) -> bool:
+        """Whether `recall` is of a face like this one, over crops of such a size."""
+        shapes = [strip.sheets.shape[1:3] for strip in recall.strips]
+        own = [strip.shape for strip in self.strips]
+        return self.side == int(recall.side) and shapes in ([], own) and len(recall.trust) == len(self.texels)
 
     @property
     def side(self) -> int:
@@ -159,7 +169,7 @@ def face_map(model: FaceModel, character: Character, size: int) -> FaceMap | Non
     near = np.asarray(labels, np.int64)
     number = np.zeros(int(near.max()) + 1, np.int32)
     number[near.ravel()[texels.chart.cover.pixel]] = np.arange(len(texels))
-    return FaceMap(model, character, size, texels, number[near])
+    return FaceMap(model, character, size, texels, number[near], strips(model, size))
 
 
 def recalled(composite: np.ndarray, lacking: np.ndarray, shown: np.ndarray) -> np.ndarray:

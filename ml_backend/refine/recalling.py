@@ -16,9 +16,11 @@ from ml_backend.metrics.image import Quality, measure
 from ml_backend.progress import Progress, silent
 from ml_backend.reconstruct.recall import POSE_NAMES, Recall, described, learn
 from ml_backend.reconstruct.recall_frames import Drawn, FaceMap, recalled
+from ml_backend.reconstruct.recall_strips import Notes
 from ml_backend.refine.config import TrainOptions
 from ml_backend.refine.judging import judged
 from ml_backend.refine.losses import feature_weights
+from ml_backend.refine.recalling_strips import Chosen, Measure, Noted, choose, give_strips
 
 MOST_SHARE, LEAST_SHARE = 1.0, 0.1
 """Of what is recalled that is given to a region of the face; below the least it is not worth it."""
@@ -42,9 +44,13 @@ class Acted:
     expression: np.ndarray
     pose: np.ndarray
 
-    def described(self, names: np.ndarray) -> np.ndarray:
-        """(T, P) float32 features `names`; see `ml_backend.reconstruct.recall.described`."""
-        return described(names, self.names, self.expression, self.pose[:, :3])
+    def described(self, names: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
+        """(T, P) float32 features `names` of frames `rows`; see `ml_backend.reconstruct.recall.described`."""
+        return described(names, self.names, self.expression[rows], self.pose[rows, :3])
+
+    def frame(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """(K,) expression and (6,) pose of a frame."""
+        return self.expression[index], self.pose[index]
 
 
 @dataclass(frozen=True)
@@ -56,16 +62,19 @@ class Remembered:
     recall : the memory, None where it makes the held-out end no better
     shares : of mouth, eyes and skin, how much of what is recalled they are given
     before, after : the end without and with it; None where there were too few frames
+    strips : of mouth and eyes, how much of their strips is used, and how crisp they are; empty where they don't help
     """
 
     recall: Recall | None
     shares: tuple[float, ...]
     before: Quality | None
     after: Quality | None
+    strips: tuple[float, ...] = ()
 
     def as_dict(self) -> dict:
         """JSON-ready."""
         return {"used": self.recall is not None, "shares": [round(share, 3) for share in self.shares],
+                "strips": [round(share, 3) for share in self.strips],
                 "before": self.before and self.before.as_dict(), "after": self.after and self.after.as_dict()}
 
 
@@ -88,45 +97,68 @@ def remember(face: FaceMap, acted: Acted, own: DrawnBy, unseen: DrawnBy, ends: n
     values, total, done = acted.described(names), 2 * len(everything), [0]
 
     def counted(drawn: DrawnBy) -> DrawnBy:
-        def one(index: int) -> Drawn:
-            picture = drawn(index)
-            done[0] += 1
-            progress(min(done[0], total), total)
-            return picture
-        return one
+        return _counted(drawn, done, total, progress)
 
-    tested = _learn(face, acted, names, values, counted(unseen), rows)
+    tested, noted = _learn(face, acted, names, values, counted(unseen), rows)
     if tested is None or not len(ends):
         return Remembered(None, (), None, None)
     frames = [counted(unseen)(int(index)) for index in ends]
     tested, shares = _trusted(face, acted, tested, values, frames, ends)
-    before, after, soft = _judged(face, acted, tested, values, frames, ends, landmarks)
+
+    def measured(pictures: Sequence[np.ndarray], consecutive: bool = False) -> Quality:
+        progress(min(done[0], total), total)
+        return _quality(pictures, frames, None if landmarks is None else landmarks[ends], consecutive)
+
+    made, soft = _made(face, acted, tested, values, frames, ends, measured)
+    chosen = _chosen(noted, values[ends], [acted.frame(int(index)) for index in ends], made, frames, measured)
+    before, after = (measured(pictures, True) for pictures in ([one.composite for one in frames], chosen.pictures))
     worse = judged(after) >= judged(before) or after.psnr < before.psnr or after.ssim < before.ssim
-    recall = None if worse else _learn(face, acted, names, values, counted(own), everything)
+    recall, noted = (None, noted) if worse else _learn(face, acted, names, values, counted(own), everything)
     if recall is not None:
-        recall = replace(recall, trust=tested.trust, soft=np.array(soft))
-    return Remembered(recall, shares, before, after)
+        recall = replace(recall, trust=tested.trust, soft=np.array(soft), strips=chosen.learned(noted))
+    return Remembered(recall, shares, before, after, chosen.facts())
 
 
-def _judged(face: FaceMap, acted: Acted, recall: Recall, values: np.ndarray, frames: Sequence[Drawn], ends: np.ndarray,
-            landmarks: np.ndarray | None) -> tuple[Quality, Quality, bool]:
-    """The `ends` without and with `recall`, and whether they are better with the mouth freed of specks, too."""
+def _counted(drawn: DrawnBy, done: list[int], total: int, progress: Progress) -> DrawnBy:
+    """`drawn`, each of whose frames is one more `done`."""
+    def one(index: int) -> Drawn:
+        picture = drawn(index)
+        done[0] += 1
+        progress(min(done[0], total), total)
+        return picture
+    return one
+
+
+def _chosen(noted: Noted, values: np.ndarray, drawn: Sequence[tuple[np.ndarray, np.ndarray]],
+            made: Sequence[np.ndarray], frames: Sequence[Drawn], measured: Measure) -> Chosen:
+    """Which strips, learned from the frames `noted`, are best for the held-out `frames` of features `values`."""
+    end = Noted(noted.face, tuple(Notes.empty(strip, len(frames)) for strip in noted.face.strips), values,
+                noted.metrics)
+    for place, (frame, one) in enumerate(zip(frames, drawn, strict=True)):
+        end.take(place, frame, *one)
+    return choose(noted, end, drawn, made, frames, measured)
+
+
+def _made(face: FaceMap, acted: Acted, recall: Recall, values: np.ndarray, frames: Sequence[Drawn], ends: np.ndarray,
+          measured: Measure) -> tuple[list[np.ndarray], bool]:
+    """The `ends` with `recall`, and whether they are better with the mouth freed of specks, as they are here then."""
     made = [give(face, recall, amounts, frame, acted, int(index))
             for frame, amounts, index in zip(frames, recall.amounts(values[ends]), ends, strict=True)]
     clean = [face.despeckled(picture, frame.shown, acted.expression[index], acted.pose[index])
              for picture, frame, index in zip(made, frames, ends, strict=True)]
-    points = None if landmarks is None else landmarks[ends]
-    before, after, softer = (_quality(pictures, frames, points)
-                             for pictures in ([one.composite for one in frames], made, clean))
-    soft = softer.psnr > after.psnr and _unlike(softer) < _unlike(after)
-    return before, softer if soft else after, soft
+    plain, softer = measured(made), measured(clean)
+    soft = softer.psnr > plain.psnr and _unlike(softer) < _unlike(plain)
+    return (clean if soft else made), soft
 
 
 def give(face: FaceMap, recall: Recall, amounts: np.ndarray, frame: Drawn, acted: Acted, index: int) -> np.ndarray:
     """(S, S, 3) uint8: the composite of `frame`, drawn as `acted` says for `index`, with what it lacks."""
-    expression, pose = acted.expression[index], acted.pose[index]
-    found = recalled(frame.composite, face.paint(recall.at(amounts), expression, pose), frame.shown)
-    return face.despeckled(found, frame.shown, expression, pose) if recall.soft else found
+    drawn = acted.frame(index)
+    found = recalled(frame.composite, face.paint(recall.at(amounts), *drawn), frame.shown)
+    if recall.soft:
+        found = face.despeckled(found, frame.shown, *drawn)
+    features = acted.described(recall.names, slice(index, index + 1))[0]
+    return give_strips(face, recall.strips, features, drawn, found, frame)
 
 
 def _unlike(quality: Quality) -> float:
@@ -135,9 +167,17 @@ def _unlike(quality: Quality) -> float:
 
 
 def _learn(face: FaceMap, acted: Acted, names: np.ndarray, values: np.ndarray, drawn: DrawnBy, rows: np.ndarray
-           ) -> Recall | None:
-    seen = face.observe(lambda place: drawn(int(rows[place])), acted.expression[rows], acted.pose[rows])
-    return learn(names, values[rows], seen, face.side)
+           ) -> tuple[Recall | None, Noted]:
+    """A memory of frames `rows`, and what these show on strips."""
+    noted = Noted.empty(face, names, values[rows])
+
+    def frame(place: int) -> Drawn:
+        found = drawn(int(rows[place]))
+        noted.take(place, found, *acted.frame(int(rows[place])))
+        return found
+
+    seen = face.observe(frame, acted.expression[rows], acted.pose[rows])
+    return learn(names, values[rows], seen, face.side), noted
 
 
 def _trusted(face: FaceMap, acted: Acted, recall: Recall, values: np.ndarray, frames: Sequence[Drawn], ends: np.ndarray
@@ -159,8 +199,9 @@ def _trusted(face: FaceMap, acted: Acted, recall: Recall, values: np.ndarray, fr
     return replace(recall, trust=trust), tuple(float(share) for share in shares)
 
 
-def _quality(pictures: Sequence[np.ndarray], frames: Sequence[Drawn], landmarks: np.ndarray | None) -> Quality:
+def _quality(pictures: Sequence[np.ndarray], frames: Sequence[Drawn], landmarks: np.ndarray | None, consecutive: bool
+             ) -> Quality:
     options, shape = TrainOptions(), (frames[0].real.shape[0], frames[0].real.shape[1])
     weights = [np.ones(shape, np.float32)] * len(frames) if landmarks is None else [
         feature_weights(points, shape, mouth=options.mouth_weight, eyes=options.eye_weight) for points in landmarks]
-    return measure(pictures, [frame.real for frame in frames], weights, landmarks)
+    return measure(pictures, [frame.real for frame in frames], weights, landmarks, consecutive=consecutive)

@@ -16,6 +16,7 @@ from ml_backend.background.composite import FEATHER, composite, face_mask
 from ml_backend.background.warp import crop_resize
 from ml_backend.config import FPS
 from ml_backend.data.frames import FrameFolder, encode_png, frame_path, read_png, write_index, write_whole
+from ml_backend.parallel import each
 from ml_backend.prepare.drawing import FaceDrawing
 from ml_backend.reconstruct import recall as recall_file
 from ml_backend.reconstruct.recall_frames import Drawn, face_map
@@ -119,17 +120,19 @@ def recollect(session: Session, target: Target, seen: Survey, drawn: FrameFolder
         folder.mkdir(exist_ok=True)
         recall = recall_file.load(take.path(FOLDER) / FILE)
         face, acted = face_map(session.model, target.character, crop_size(session, target)), acting(film)
-        require(face is not None and face.side == int(recall.side), take.path(FOLDER) / FILE, "it is of another face")
+        require(face is not None and face.fits(recall), take.path(FOLDER) / FILE, "it is of another face")
         assert face is not None
         amounts, hidden = recall.amounts(acted.described(recall.names)), Hidden(seen, target.track.crop,
                                                                                 film.plates.source)
-        for index in range(len(drawn)):
+
+        def one(index: int) -> None:
             path = frame_path(folder, index)
             if not path.exists():
                 shown = _shown(read_png(frame_path(rgba, index)), hidden, index)
                 frame = Drawn(drawn[index], drawn[index], strength * shown)
                 write_whole(path, encode_png(give(face, recall, amounts[index], frame, acted, index)))
-            progress(index + 1, len(drawn))
+
+        each(len(drawn), one, progress)
         write_index(folder, complete=True, count=len(drawn), fps=FPS, notes=[])
         draw_preview(drawn, FrameFolder.open(folder), take.path(preview))
         return {"frames": len(drawn)}

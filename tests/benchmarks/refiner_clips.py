@@ -18,6 +18,7 @@ from ml_backend.data.video import extract_frames
 from ml_backend.face_model.model import FaceModel
 from ml_backend.prepare.drawing import FaceDrawing
 from ml_backend.prepare.faces import part
+from ml_backend.reconstruct.polish import polished_track
 from ml_backend.reconstruct.recall_frames import FaceMap, face_map
 from ml_backend.reconstruct.texture import CHARACTER_FILE, make_character
 from ml_backend.reconstruct.track import track_with_cuts
@@ -27,7 +28,7 @@ from ml_backend.refine.train import FROM_SCRATCH, tail_length
 
 CLIPS = ("halfbody_20s", "interview_two_faces_17s", "cspan_61s", "st_andrew_clip_2", "news_3")
 FIT_SECONDS, FIT_SHARE, LEAST_TEST, TEST_FRAMES = 12.0, 0.6, 40, 100
-SCHEMA, VERSION = "parley.benchmark.refiner", 3
+SCHEMA, VERSION = "parley.benchmark.refiner", 4
 LEAST, MOST = 192, 512
 
 
@@ -93,9 +94,11 @@ def load_clip(data: Path, name: str, model: FaceModel, cache: Path, most: int = 
 
 def _drawn(path: Path, model: FaceModel, folder: Path, most: int) -> dict[str, np.ndarray]:
     frames = extract_frames(path, folder / "frames", seconds=FIT_SECONDS + TEST_FRAMES / FPS, fps=FPS)
-    track = track_with_cuts(frames, model, source=str(path))[0]
+    track, cuts = track_with_cuts(frames, model, source=str(path))
     whole = round(FIT_SECONDS * FPS)
     fit = whole if len(track) >= whole + LEAST_TEST else round(FIT_SHARE * len(track))
+    # As in a film, by a character that knows no frame of the test part.
+    track = polished_track(track, frames, model, folder / "draft", cuts, known=fit).track
     make_character(part(track, slice(0, fit)), frames[0:fit], model, folder)
     drawing = FaceDrawing(model, character.load(folder / CHARACTER_FILE), folder)
     size = int(min(most, max(LEAST, 64 * round(float(track.crop[2]) / 64))) // 32 * 32)
