@@ -43,7 +43,7 @@ EDGE = 0.02
 
 
 def make_character(track: FaceTrack, frames: Sequence[np.ndarray], model: FaceModel, folder: Path, *,
-                   name: str = CHARACTER_FILE) -> Character:
+                   name: str = CHARACTER_FILE, lives: bool = True) -> Character:
     """Write `name` (the Character) and ``detailed_albedo.png`` into `folder`, each whole or not at all.
 
     Parameters
@@ -52,6 +52,7 @@ def make_character(track: FaceTrack, frames: Sequence[np.ndarray], model: FaceMo
     frames : the clip's frames, RGB uint8, as tracked
     model : the face model of the track
     folder : is made when missing
+    lives : whether the texture may move with the face, where the clip tells how
 
     Raises
     ------
@@ -78,7 +79,7 @@ def make_character(track: FaceTrack, frames: Sequence[np.ndarray], model: FaceMo
         light, low = (light * scale).astype(np.float32), low / np.float32(scale)
         inside = [place(track, model, number, frames[number], neutral, triangles) for number in inner_frames(track)]
         low = paint.inner_colours(inside, track, model, neutral, _toned(low, sheet, model), light)
-        alive = enliven.enlivened(track, model, neutral, sheet, low, light, person)
+        alive = enliven.enlivened(track, model, neutral, sheet, low, light, person) if lives else None
     _write_png(sheet if alive is None else alive.sheet, Path(folder) / ALBEDO_FILE)
     character_file.save(made := _character(track, model, neutral, low, light, alive), Path(folder) / name)
     return made

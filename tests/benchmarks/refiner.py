@@ -1,8 +1,9 @@
 """The refiner's figures: ``python -m tests.benchmarks refiner --data FOLDER [--minutes 2 …] [--out FOLDER]``.
 
 People the general weights never saw. Fitted to the first 12 s (or 60 %) of a clip, tested on what follows, with its own
-tracked performance: the composite as it is, general weights alone, fitted (from general weights as well if wanted), and
-as films are made, with the memory of the clip's frames.
+tracked performance: the rendering as published (one texture, poses of landmarks), the composite as it is, general
+weights alone, fitted (from general weights as well if wanted), and as films are made, with the memory of the clip's
+frames.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from ml_backend.refine.general import cell, mouth_box
 from ml_backend.refine.train import RefineReport, fine_tune
 from tests.benchmarks.refiner_clips import CLIPS, RefinerClip, load_clip
 from tests.benchmarks.refiner_memory import recollect
-from tests.benchmarks.refiner_quality import Found, found, judge
+from tests.benchmarks.refiner_quality import Found, beside, found, judge
 from tests.benchmarks.report import failures, table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,7 +62,7 @@ def main(words: list[str]) -> int:
         ways = systems(clip, options, model)
         rows += [{"clip": name, "system": system, **one.row()} for system, one in ways.items()]
         last = list(ways.values())[-1]
-        judged = judge(name, ways["raw"], last)
+        judged = judge(name, ways["raw"], last) + beside(name, ways.get("one texture"), last)
         figures += judged
         mouths += pick_mouths(clip, last.frames)
         sys.stdout.write(table(judged))
@@ -75,7 +76,9 @@ def main(words: list[str]) -> int:
 
 def systems(clip: RefinerClip, options: argparse.Namespace, model: FaceModel) -> dict[str, Found]:
     """What each way to refine makes of the test part; the last one is judged."""
-    out = {"raw": found(clip, list(clip.split(False)[0]))}
+    still = clip.still()
+    out = {"one texture": found(clip, still)} if still else {}
+    out["raw"] = found(clip, list(clip.split(False)[0]))
     ways: list[tuple[str, float, Path | None]] = []
     if options.general is not None:
         ways += [("general", 0.0, options.general)]

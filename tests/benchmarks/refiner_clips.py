@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from ml_backend.artefacts import character
 from ml_backend.artefacts.character import Character
+from ml_backend.artefacts.face_track import FaceTrack
 from ml_backend.artefacts.schema import load_npz, save_npz
 from ml_backend.background.composite import FEATHER, composite, face_mask
 from ml_backend.background.warp import crop_resize
@@ -35,10 +37,12 @@ LEAST, MOST = 192, 512
 @dataclass(frozen=True)
 class DrawnClip:
     """How a clip was drawn: by the person's character `own` (T, S, S, 4), and by one that doesn't know the end of what
-    is fitted to, `unseen` (fit, S, S, 4); expressions and poses; the character's geometry."""
+    is fitted to, `unseen` (fit, S, S, 4); expressions and poses; the character's geometry. The test part also as Yi et
+    al. 2020 render, `still` (T - fit, S, S, 4): by a character of one texture, with what landmarks say of the face."""
 
     own: np.ndarray
     unseen: np.ndarray
+    still: np.ndarray
     acted: Acted
     person: Character
 
@@ -69,6 +73,12 @@ class RefinerClip:
         chosen = slice(0, self.fit) if fitting else slice(self.fit, None)
         return self.composites[chosen], self.real[chosen], self.landmarks[chosen]
 
+    def still(self) -> list[np.ndarray]:
+        """Composites (S, S, 3) uint8 of the test part as Yi et al. 2020 render; none in tests."""
+        drawn = [] if self.drawn is None else self.drawn.still
+        first = len(self.real) - len(drawn)
+        return [composite(rgba, real) for rgba, real in zip(drawn, self.real[first:], strict=True)]
+
 
 def load_clip(data: Path, name: str, model: FaceModel, cache: Path, most: int = MOST) -> RefinerClip:
     """The clip ``data/clips/NAME.mp4``, drawn unless the folder `cache` has it."""
@@ -88,7 +98,7 @@ def load_clip(data: Path, name: str, model: FaceModel, cache: Path, most: int = 
     person = Character(**{field.name: found[f"person_{field.name}"] for field in fields(Character)
                           if f"person_{field.name}" in found})
     acted = Acted(list(map(str, found["names"])), found["expression"], found["pose"])
-    drawn = DrawnClip(found["own"], found["unseen"], acted, person)
+    drawn = DrawnClip(found["own"], found["unseen"], found["still"], acted, person)
     return RefinerClip(name, np.stack(made), found["real"], found["landmarks"], fit, masks, drawn)
 
 
@@ -97,22 +107,29 @@ def _drawn(path: Path, model: FaceModel, folder: Path, most: int) -> dict[str, n
     track, cuts = track_with_cuts(frames, model, source=str(path))
     whole = round(FIT_SECONDS * FPS)
     fit = whole if len(track) >= whole + LEAST_TEST else round(FIT_SHARE * len(track))
+    size = int(min(most, max(LEAST, 64 * round(float(track.crop[2]) / 64))) // 32 * 32)
+    made = make_character(part(track, slice(0, fit)), frames[0:fit], model, folder / "still", lives=False)
+    still = _draw(FaceDrawing(model, made, folder / "still"), track, range(fit, len(track)), size)
     # As in a film, by a character that knows no frame of the test part.
     track = polished_track(track, frames, model, folder / "draft", cuts, known=fit).track
     make_character(part(track, slice(0, fit)), frames[0:fit], model, folder)
     drawing = FaceDrawing(model, character.load(folder / CHARACTER_FILE), folder)
-    size = int(min(most, max(LEAST, 64 * round(float(track.crop[2]) / 64))) // 32 * 32)
     others = drawing
     if drawing.character.lives:
         away = np.arange(fit - tail_length(fit, FROM_SCRATCH.tail), fit)
         made = unseen_character(part(track, slice(0, fit)), frames[0:fit], model, folder / "unseen", away)
         others = FaceDrawing(model, made, folder / "unseen")
-    own, unseen = (np.stack([by.draw(np.clip(track.expression[t], 0, 1), track.pose()[t], size) for t in range(count)])
-                   for by, count in ((drawing, len(track)), (others, fit)))
+    own, unseen = (_draw(by, track, range(count), size) for by, count in ((drawing, len(track)), (others, fit)))
     real = [crop_resize(frames[t], track.crop, size) for t in range(len(track))]
     landmarks = (track.landmarks[..., :2] - track.crop[:2]) * (size / float(track.crop[2]))
     shutil.rmtree(folder)
     person = {f"person_{field.name}": getattr(drawing.character, field.name) for field in fields(Character)}
-    return {"own": own, "unseen": unseen, "real": np.stack(real), "landmarks": landmarks.astype(np.float32),
-            "fit": np.array(fit), "expression": track.expression, "pose": track.pose(),
-            "names": np.array(list(map(str, track.expression_names))), **person}
+    names = np.array(list(map(str, track.expression_names)))
+    return {"own": own, "unseen": unseen, "still": still, "real": np.stack(real),
+            "landmarks": landmarks.astype(np.float32), "fit": np.array(fit),
+            "expression": track.expression, "pose": track.pose(), "names": names, **person}
+
+
+def _draw(drawing: FaceDrawing, track: FaceTrack, numbers: Iterable[int], size: int) -> np.ndarray:
+    """(N, S, S, 4) uint8 of the frames `numbers` of `track`."""
+    return np.stack([drawing.draw(np.clip(track.expression[t], 0, 1), track.pose()[t], size) for t in numbers])

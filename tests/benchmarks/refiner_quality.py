@@ -109,3 +109,15 @@ def judge(name: str, before: Found, after: Found) -> list[Figure]:
             ("lip distance", after.lips, "px", LIPS, False, f"{before.lips:.2f} to {after.lips:.2f}")]
     return [Figure("refiner", f"{name} {what}", float(value), unit, bar, at_least, note)
             for what, value, unit, bar, at_least, note in rows]
+
+
+def beside(name: str, published: Found | None, after: Found) -> list[Figure]:
+    """What is gained on the rendering as published, with one texture and the poses of landmarks: no bars."""
+    if published is None:
+        return []
+    a, b = after, published
+    rows = [("PSNR gain on one texture", a.quality.psnr - b.quality.psnr, "dB", f"from {b.quality.psnr:.2f}"),
+            ("PSNR gain on it in the face", a.face_psnr - b.face_psnr, "dB", f"from {b.face_psnr:.2f}"),
+            ("SSIM gain on one texture", a.quality.ssim - b.quality.ssim, "", f"from {b.quality.ssim:.4f}"),
+            ("SSIM gain on it in the face", a.face_ssim - b.face_ssim, "", f"from {b.face_ssim:.3f}")]
+    return [Figure("refiner", f"{name} {what}", float(value), unit, note=note) for what, value, unit, note in rows]
