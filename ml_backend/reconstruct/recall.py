@@ -46,6 +46,7 @@ class Recall:
     trust : (N,) float32, how much of what is recalled is to be used
     side : () int32, of the texture
     soft : () bool, whether what lies in the mouth is freed of specks afterwards
+    shutter : () float32, share of a frame's time for which the camera's is open
     strips : what mouth and eyes showed on the strips of `ml_backend.reconstruct.strips`, given last; may be none
     """
 
@@ -56,6 +57,7 @@ class Recall:
     trust: np.ndarray
     side: np.ndarray
     soft: np.ndarray = field(default_factory=lambda: np.array(False))
+    shutter: np.ndarray = field(default_factory=lambda: np.array(0, np.float32))
     strips: tuple[StripMemory, ...] = ()
 
     def amounts(self, values: np.ndarray) -> np.ndarray:

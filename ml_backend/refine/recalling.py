@@ -21,6 +21,7 @@ from ml_backend.refine.config import TrainOptions
 from ml_backend.refine.judging import judged
 from ml_backend.refine.losses import feature_weights
 from ml_backend.refine.recalling_strips import Chosen, Measure, Noted, choose, give_strips
+from ml_backend.refine.shutter import Watch, exposed, motion
 
 MOST_SHARE, LEAST_SHARE = 1.0, 0.1
 """Of what is recalled that is given to a region of the face; below the least it is not worth it."""
@@ -63,6 +64,7 @@ class Remembered:
     shares : of mouth, eyes and skin, how much of what is recalled they are given
     before, after : the end without and with it; None where there were too few frames
     strips : of mouth and eyes, how much of their strips is used, and how crisp they are; empty where they don't help
+    shutter : share of a frame's time for which the camera's is open
     """
 
     recall: Recall | None
@@ -70,11 +72,12 @@ class Remembered:
     before: Quality | None
     after: Quality | None
     strips: tuple[float, ...] = ()
+    shutter: float = 0.0
 
     def as_dict(self) -> dict:
         """JSON-ready."""
         return {"used": self.recall is not None, "shares": [round(share, 3) for share in self.shares],
-                "strips": [round(share, 3) for share in self.strips],
+                "strips": [round(share, 3) for share in self.strips], "shutter": self.shutter,
                 "before": self.before and self.before.as_dict(), "after": self.after and self.after.as_dict()}
 
 
@@ -94,29 +97,52 @@ def remember(face: FaceMap, acted: Acted, own: DrawnBy, unseen: DrawnBy, ends: n
     """
     everything = np.arange(len(acted.expression))
     names, rows = np.array([*acted.names, *POSE_NAMES]), np.setdiff1d(everything, ends)
-    values, total, done = acted.described(names), 2 * len(everything), [0]
+    values, total, done, watch = acted.described(names), 2 * len(everything), [0], Watch.of(face, acted.pose)
 
     def counted(drawn: DrawnBy) -> DrawnBy:
         return _counted(drawn, done, total, progress)
 
-    tested, noted = _learn(face, acted, names, values, counted(unseen), rows)
+    tested, noted = _learn(face, acted, names, values, counted(watch.over(unseen)), rows)
     if tested is None or not len(ends):
         return Remembered(None, (), None, None)
-    frames = [counted(unseen)(int(index)) for index in ends]
+    frames = [counted(watch.over(unseen))(int(index)) for index in ends]
+    shutter = watch.shutter()
     tested, shares = _trusted(face, acted, tested, values, frames, ends)
 
-    def measured(pictures: Sequence[np.ndarray], consecutive: bool = False) -> Quality:
-        progress(min(done[0], total), total)
-        return _quality(pictures, frames, None if landmarks is None else landmarks[ends], consecutive)
-
+    measured = _Judge(frames, None if landmarks is None else landmarks[ends], shutter * watch.ways[ends],
+                      lambda: progress(min(done[0], total), total))
     made, soft = _made(face, acted, tested, values, frames, ends, measured)
     chosen = _chosen(noted, values[ends], [acted.frame(int(index)) for index in ends], made, frames, measured)
-    before, after = (measured(pictures, True) for pictures in ([one.composite for one in frames], chosen.pictures))
+    before, after = measured.instant([one.composite for one in frames], True), measured(chosen.pictures, True)
     worse = judged(after) >= judged(before) or after.psnr < before.psnr or after.ssim < before.ssim
     recall, noted = (None, noted) if worse else _learn(face, acted, names, values, counted(own), everything)
     if recall is not None:
-        recall = replace(recall, trust=tested.trust, soft=np.array(soft), strips=chosen.learned(noted))
-    return Remembered(recall, shares, before, after, chosen.facts())
+        recall = replace(recall, trust=tested.trust, soft=np.array(soft), strips=chosen.learned(noted),
+                         shutter=np.array(shutter, np.float32))
+    return Remembered(recall, shares, before, after, chosen.facts(), shutter)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Of pictures of the held-out `frames`, whose faces go along `ways` (T, 2) while the shutter is open.
+
+    `landmarks` (T, 478, 2) in the crop, None = not known; `began` is called first.
+    """
+
+    frames: Sequence[Drawn]
+    landmarks: np.ndarray | None
+    ways: np.ndarray
+    began: Callable[[], None]
+
+    def __call__(self, pictures: Sequence[np.ndarray], consecutive: bool = False) -> Quality:
+        """How good `pictures` are as the camera shows them."""
+        return self.instant([exposed(picture, frame.shown, way) for picture, frame, way
+                             in zip(pictures, self.frames, self.ways, strict=True)], consecutive)
+
+    def instant(self, pictures: Sequence[np.ndarray], consecutive: bool = False) -> Quality:
+        """How good they are as they are."""
+        self.began()
+        return _quality(pictures, self.frames, self.landmarks, consecutive)
 
 
 def _counted(drawn: DrawnBy, done: list[int], total: int, progress: Progress) -> DrawnBy:
@@ -158,7 +184,9 @@ def give(face: FaceMap, recall: Recall, amounts: np.ndarray, frame: Drawn, acted
     if recall.soft:
         found = face.despeckled(found, frame.shown, *drawn)
     features = acted.described(recall.names, slice(index, index + 1))[0]
-    return give_strips(face, recall.strips, features, drawn, found, frame)
+    found = give_strips(face, recall.strips, features, drawn, found, frame)
+    return found if not recall.shutter else exposed(found, frame.shown,
+                                                    float(recall.shutter) * motion(face, acted.pose, index))
 
 
 def _unlike(quality: Quality) -> float:

@@ -140,5 +140,5 @@ def test_too_few_frames_are_not_remembered(face: FaceMap) -> None:
     grey = np.full((SIZE, SIZE, 3), 128, np.uint8)
     frame = Drawn(grey, grey, np.ones((SIZE, SIZE), np.float32))
     found = remember(face, acted, lambda index: frame, lambda index: frame, np.arange(16, 20), None)
-    assert found.recall is None and found.as_dict() == {"used": False, "shares": [], "strips": [], "before": None,
-                                                        "after": None}
+    assert found.recall is None and found.as_dict() == {"used": False, "shares": [], "strips": [], "shutter": 0.0,
+                                                        "before": None, "after": None}
