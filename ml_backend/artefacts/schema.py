@@ -86,11 +86,21 @@ def load_fields(kind: type[T], path: Path, schema: str, version: int) -> T:
     ArtefactError
         Where a field is missing that has no default.
     """
-    arrays = load_npz(path, schema, version)
+    return built(kind, load_npz(path, schema, version), path, schema)
+
+
+def built(kind: type[T], arrays: dict[str, Any], path: Path, schema: str, before: str = "") -> T:
+    """The dataclass `kind` of those `arrays`, read from `path`, whose names are its fields' after `before`.
+
+    Raises
+    ------
+    ArtefactError
+        Where a field is missing that has no default.
+    """
     known = fields(cast(Any, kind))
-    missing = [field.name for field in known if field.name not in arrays and field.default_factory is MISSING]
+    missing = [one.name for one in known if before + one.name not in arrays and one.default_factory is MISSING]
     require(not missing, path, f"the {schema} file lacks {', '.join(missing)}")
-    return kind(**{field.name: arrays[field.name] for field in known if field.name in arrays})
+    return kind(**{one.name: arrays[before + one.name] for one in known if before + one.name in arrays})
 
 
 def require(condition: bool, path: Path | str, problem: str) -> None:

@@ -9,7 +9,6 @@ ones with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from ml_backend.artefacts.face_track import FaceTrack
 from ml_backend.background.warp import crop_resize
 from ml_backend.face_model.model import FaceModel
+from ml_backend.parallel import each
 from ml_backend.prepare.drawing import FaceDrawing
 from ml_backend.progress import Progress, silent
 from ml_backend.reconstruct import boxsolve, living, polish_frame, pose, priors
@@ -160,14 +160,11 @@ def _each(compared: _Compared, numbers: np.ndarray, progress) -> list[Aligned | 
     """(T,) what the pixels of frames `numbers` say, None for all others."""
     asked = polish_frame.channels(list(map(str, compared.track.expression_names)))
     out: list[Aligned | None] = [None] * len(compared.track)
-    with ThreadPoolExecutor() as pool:
-        work = [pool.submit(compared.align, int(number), asked) for number in numbers]
-        try:
-            for done, (number, one) in enumerate(zip(numbers, work, strict=True)):
-                out[number] = one.result()
-                progress(done + 1)
-        finally:
-            pool.shutdown(cancel_futures=True)
+
+    def one(place: int) -> None:
+        out[numbers[place]] = compared.align(int(numbers[place]), asked)
+
+    each(len(numbers), one, lambda done, _: progress(done))
     return out
 
 

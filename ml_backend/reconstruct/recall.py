@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from ml_backend.artefacts.schema import load_npz, require, save_npz
+from ml_backend.artefacts.schema import built, load_npz, require, save_npz
+from ml_backend.reconstruct.likeness import LEAST_FRAMES, likeness, sheet_axes
 from ml_backend.reconstruct.observed import Seen
 from ml_backend.reconstruct.recall_strips import StripMemory
 
@@ -22,15 +22,8 @@ SCHEMA, VERSION = "parley.recall", 2
 TURN = np.radians(30.0)
 """A turn that counts as much as an expression at weight 1."""
 POSE_NAMES = ("pitch", "yaw", "roll")
-REACH, NOISE = 2.0, 0.15
-"""How far frames are like one another, in units of an expression's weight, and how much of what a frame lacks is its
-own: measured; a kernel with a point, which takes what is nearest most seriously, is better than a round one."""
-LEAST_FRAMES = 24
-"""Below this there is nothing to be learned."""
-MOST_SHEETS = 64
 CHUNK = 8192
 STRIPS = "strips"
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -90,12 +83,6 @@ def described(names: np.ndarray, expression_names: list[str], expression: np.nda
     return out
 
 
-def likeness(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(T, F) float32 in [0, 1] of features `a` (T, P) to `b` (F, P)."""
-    squares = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
-    return np.exp(-np.sqrt(np.maximum(squares, 0)) / REACH).astype(np.float32)
-
-
 def learn(names: np.ndarray, values: np.ndarray, seen: Seen, side: int) -> Recall | None:
     """Remember F frames; None where there are too few.
 
@@ -107,15 +94,13 @@ def learn(names: np.ndarray, values: np.ndarray, seen: Seen, side: int) -> Recal
     """
     if len(values) < LEAST_FRAMES:
         return None
-    size, axes = np.linalg.eigh(likeness(values, values).astype(float))
-    kept = np.argsort(-size, kind="stable")[:MOST_SHEETS]
-    axes, size = axes[:, kept], np.maximum(size[kept], 0)
-    sheets = np.zeros((len(kept), *seen.residual.shape[1:]), np.float16)
+    axes, vectors = sheet_axes(values)
+    sheets = np.zeros((axes.shape[1], *seen.residual.shape[1:]), np.float16)
     for start in range(0, seen.weight.shape[1], CHUNK):
         block = slice(start, start + CHUNK)
         lacked = seen.residual[:, block].astype(np.float32) * (seen.weight[:, block] > 0)[..., None]
-        sheets[:, block] = np.tensordot(axes.T.astype(np.float32), lacked, 1)
-    return Recall(names, values.astype(np.float32), (axes / (size + NOISE)).astype(np.float32), sheets,
+        sheets[:, block] = np.tensordot(axes.T, lacked, 1)
+    return Recall(names, values.astype(np.float32), vectors, sheets,
                   np.ones(sheets.shape[1], np.float32), np.array(side, np.int32))
 
 
@@ -143,18 +128,10 @@ def load(path: Path) -> Recall:
     """
     arrays, strips = load_npz(path, SCHEMA, VERSION), []
     while f"{STRIPS}{len(strips)}_{fields(StripMemory)[0].name}" in arrays:
-        strips.append(_built(StripMemory, arrays, path, f"{STRIPS}{len(strips)}_"))
-    found = _built(Recall, {**arrays, STRIPS: tuple(strips)}, path)
+        strips.append(built(StripMemory, arrays, path, SCHEMA, f"{STRIPS}{len(strips)}_"))
+    found = built(Recall, {**arrays, STRIPS: tuple(strips)}, path, SCHEMA)
     frames, features = found.known.shape if found.known.ndim == 2 else (0, 0)
     fits = frames > 0 and features == len(found.names) and found.vectors.shape == (frames, len(found.sheets))
     fits = fits and all(strip.fits() and strip.metric.shape[0] == features for strip in found.strips)
     require(fits and found.sheets.shape[1:] == (*found.trust.shape, 3), path, "it is no memory of a clip's frames")
     return found
-
-
-def _built(kind: type[T], arrays: dict, path: Path, before: str = "") -> T:
-    """The dataclass `kind` of those `arrays` whose names begin with `before`."""
-    names = [one.name for one in fields(cast(Any, kind))]
-    missing = [name for name in names if before + name not in arrays]
-    require(not missing, path, f"the {SCHEMA} file lacks {', '.join(missing)}")
-    return kind(**{name: arrays[before + name] for name in names})

@@ -1,7 +1,7 @@
 """What a clip showed between lips and lids, recalled on strips that go with them; see `strips`.
 
 Where the mesh errs, what its rendering lacked in one frame is of no use to another: part of the real picture itself is
-recalled instead, by the same regression as elsewhere (`recall`), and part of the rendering stays, which knows what no
+recalled instead, by the same regression as elsewhere (`likeness`), and part of the rendering stays, which knows what no
 frame like this one shows.
 """
 
@@ -17,11 +17,10 @@ import numpy as np
 
 from ml_backend.face_model.model import FaceModel
 from ml_backend.metrics.landmarks import lip_operator
+from ml_backend.reconstruct.likeness import LEAST_FRAMES, likeness, sheet_axes
 from ml_backend.reconstruct.posed import Posed
 from ml_backend.reconstruct.strips import COLUMNS, STEPS, Strip
 
-REACH, NOISE, MOST_SHEETS, LEAST_FRAMES = 2.0, 0.15, 64, 24
-"""As in `recall`."""
 LIPS_MM, EYES_SCALE = 20.0, 2.0
 """Millimetres by which lips move that count as much as an expression, and how much more than others those of eyes do.
 """
@@ -124,22 +123,14 @@ def metrics(model: FaceModel, names: np.ndarray) -> tuple[np.ndarray, ...]:
     return mouth.astype(np.float32), eyes.astype(np.float32), eyes.astype(np.float32)
 
 
-def likeness(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(T, F) float32 in [0, 1] of turned features `a` (T, P) to `b` (F, P)."""
-    squares = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
-    return np.exp(-np.sqrt(np.maximum(squares, 0)) / REACH).astype(np.float32)
-
-
 def learn(strip: Strip, notes: Notes, values: np.ndarray, metric: np.ndarray, crisp: Crisp) -> StripMemory | None:
     """Remember F frames of features `values` (F, P); None where too few are seen."""
     rows = notes.usable()
     if len(rows) < LEAST_FRAMES:
         return None
     known, kept, seen = (values[rows] @ metric).astype(np.float32), _kept(strip, crisp), notes.seen[rows][..., None]
-    size, axes = np.linalg.eigh(likeness(known, known).astype(float))
-    most = np.argsort(-size, kind="stable")[:MOST_SHEETS]
-    axes, size = axes[:, most].astype(np.float32), np.maximum(size[most], 0)
-    sheets, count = np.zeros((len(size), *strip.shape, 3), np.float32), seen.sum(0)
+    axes, vectors = sheet_axes(known)
+    sheets, count = np.zeros((axes.shape[1], *strip.shape, 3), np.float32), seen.sum(0)
     for pictures, share in ((notes.real, 1.0), (notes.drawn, -kept[..., None])):
         shown = pictures[rows].astype(np.float32)
         # What a frame hides is as it is in the others.
@@ -147,7 +138,7 @@ def learn(strip: Strip, notes: Notes, values: np.ndarray, metric: np.ndarray, cr
         # Each by itself: where what is kept changes there is no edge to be made crisp.
         sheets += share * _crisper(np.tensordot(axes.T, shown, 1), crisp.more)
     cover = strip.fade() * (count[..., 0] >= LEAST_FRAMES)
-    return StripMemory(metric, known, (axes / (size + NOISE)).astype(np.float32), axes.sum(0),
+    return StripMemory(metric, known, vectors, axes.sum(0),
                        sheets.astype(np.float16), kept, cover.astype(np.float32))
 
 

@@ -13,8 +13,9 @@ import pytest
 from ml_backend.errors import ArtefactError
 from ml_backend.reconstruct import recall as recall_file
 from ml_backend.reconstruct import recall_frames
+from ml_backend.reconstruct.likeness import LEAST_FRAMES, likeness
 from ml_backend.reconstruct.observed import Seen
-from ml_backend.reconstruct.recall import LEAST_FRAMES, POSE_NAMES, described, learn, likeness
+from ml_backend.reconstruct.recall import POSE_NAMES, described, learn
 from ml_backend.reconstruct.recall_frames import Drawn, FaceMap, face_map, recalled
 from ml_backend.refine.recalling import Acted, give, remember
 from tests.ml.reconstruct_toys import head
